@@ -1,0 +1,253 @@
+"""Training batches: Corpus -> Batch, drawn ahead by a thread.
+
+    Corpus --draw_batch(spec, step)--> Batch --prefetch--> the trainer
+
+A batch depends on (corpus, spec, step) alone: it is the same on every backend, on every machine and after
+every resume, and it holds every random number that the training step needs. Numpy only.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from codec.training.corpus import FULL_SCALE, AudioFile, Corpus, FileSet, build_cache
+
+__all__ = [
+    "AudioFile",
+    "Batch",
+    "BatchSpec",
+    "Corpus",
+    "FileSet",
+    "RateShare",
+    "build_cache",
+    "draw_batch",
+    "held_out_segments",
+    "prefetch",
+]
+
+QUIET_RMS = 1e-4  # segments below are drawn again, at most MAX_REDRAWS times
+MAX_REDRAWS = 4
+LONGEST_GAP = 0.5  # seconds of silence between the repeats of a file shorter than a segment
+PEAK_LIMIT = 0.99
+NOISE_STARTS = 4096
+FOREGROUND = "speech"  # the group that stays the louder one of a mix
+
+
+class RateShare(NamedTuple):
+    """A number of codebooks, and the share of the batch that is coded with it."""
+
+    num_codebooks: int
+    share: float
+
+
+DEFAULT_RATES = (RateShare(3, 0.2), RateShare(6, 0.25), RateShare(12, 0.3), RateShare(24, 0.25))
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What a batch is made of; with a step number it fixes every sample and random number of that batch.
+
+    segment_length: samples. gain, mix_level: ranges in dB (mix_level: how far the second item of a mix lies
+    below the first). band_limits: Hz. restart_shape: (codebooks, entries of each). *_probability: per item.
+    """
+
+    batch_size: int
+    segment_length: int
+    seed: int = 0
+    rates: tuple[RateShare, ...] = DEFAULT_RATES
+    restart_shape: tuple[int, int] = (24, 1024)
+    gain_probability: float = 0.8
+    gain: tuple[float, float] = (-12.0, 6.0)
+    mix_probability: float = 0.15
+    mix_level: tuple[float, float] = (0.0, 15.0)
+    band_limit_probability: float = 0.1
+    band_limits: tuple[float, ...] = (8000.0, 12000.0, 16000.0, 22000.0)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.segment_length < 1:
+            raise ValueError(
+                f"batch_size {self.batch_size} and segment_length {self.segment_length} must be >= 1"
+            )
+        if not self.rates or abs(sum(share for _, share in self.rates) - 1) > 1e-6:
+            raise ValueError(f"the shares of rates must sum to 1, found {self.rates}")
+
+
+class Batch(NamedTuple):
+    """One training batch, numpy arrays.
+
+    audio:             float32 [batch, time, 1], peak at most 0.99
+    num_codebooks:     int32 [batch], how many codebooks each item is coded with
+    noise_start:       int32 [batch], 0 .. 4095, where the decoder's noise begins
+    restart_picks:     float32 [codebook, entry], uniform in [0, 1): which latent replaces a dead entry
+    latent_noise_seed: int, 0 .. 2**31 - 2, for noise drawn on the device
+    """
+
+    audio: np.ndarray
+    num_codebooks: np.ndarray
+    noise_start: np.ndarray
+    restart_picks: np.ndarray
+    latent_noise_seed: int
+
+
+def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
+    """Draw the batch of a step (>= 0) from the files to learn from: the same arguments, the same batch."""
+    rng = np.random.default_rng((spec.seed, step))
+    num_codebooks = _draw_rates(rng, spec)
+    noise_start = rng.integers(NOISE_STARTS, size=spec.batch_size, dtype=np.int32)
+    restart_picks = rng.random(spec.restart_shape, dtype=np.float32)
+    latent_noise_seed = int(rng.integers(2**31 - 1))
+    items = [_draw_item(rng, corpus, spec) for _ in range(spec.batch_size)]
+    return Batch(np.stack(items)[:, :, None], num_codebooks, noise_start, restart_picks, latent_noise_seed)
+
+
+def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
+    """Draw numbers of codebooks int32 [batch] in shuffled order, each as often as its share says, within one.
+
+    Systematic sampling: one uniform offset for all bounds, so that the shares are met exactly on average. If
+    the batch has room for it, a rate that came out empty takes an item from the commonest.
+    """
+    bounds = np.cumsum([0.0, *(share for _, share in spec.rates)]) * spec.batch_size + rng.random()
+    bounds[-1] = bounds[0] + spec.batch_size
+    counts = np.diff(np.floor(bounds).astype(int))
+    while spec.batch_size >= len(counts) and counts.min() == 0:
+        counts[counts.argmax()] -= 1
+        counts[counts.argmin()] += 1
+    rates = np.array([num_codebooks for num_codebooks, _ in spec.rates], np.int32)
+    return rng.permutation(np.repeat(rates, counts))
+
+
+def _draw_item(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec) -> np.ndarray:
+    """Draw one segment, float32 [time], and augment it."""
+    group = corpus.train.draw_group(rng)
+    if rng.random() < spec.mix_probability:
+        segment = _draw_mix(rng, corpus, spec, group)
+    else:
+        segment = _draw_segment(rng, corpus, corpus.train, group, spec.segment_length)
+    if rng.random() < spec.band_limit_probability:
+        segment = _band_limit(segment, rng.choice(spec.band_limits), corpus.sample_rate)
+    decibels = rng.uniform(*spec.gain) if rng.random() < spec.gain_probability else 0.0
+    sign = 1 if rng.random() < 0.5 else -1
+    return _limit_peak(segment * np.float32(sign * 10 ** (decibels / 20)))
+
+
+def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: int) -> np.ndarray:
+    """Draw two segments, of two groups where there are two, and add them; speech stays the louder one."""
+    groups = corpus.train.groups
+    second = corpus.train.draw_group(rng)
+    if second == first:
+        second = int(rng.integers(len(groups)))
+    if groups[second] == FOREGROUND:
+        first, second = second, first
+    front = _draw_segment(rng, corpus, corpus.train, first, spec.segment_length)
+    back = _draw_segment(rng, corpus, corpus.train, second, spec.segment_length)
+    level = _rms(front) / max(_rms(back), QUIET_RMS) * 10 ** (-rng.uniform(*spec.mix_level) / 20)
+    return front + back * np.float32(level)
+
+
+def _draw_segment(
+    rng: np.random.Generator, corpus: Corpus, files: FileSet, group: int, length: int
+) -> np.ndarray:
+    """Draw `length` samples, float32 [time], of a group; quiet ones are drawn again a few times."""
+    for _ in range(1 + MAX_REDRAWS):
+        file = files.draw_file(rng, group)
+        if file.length >= length:
+            start = file.start + int(rng.integers(file.length - length + 1))
+            segment = corpus.samples[start : start + length]
+        else:
+            gap = int(rng.integers(int(LONGEST_GAP * corpus.sample_rate)))
+            whole = corpus.samples[file.start : file.start + file.length]
+            segment = np.resize(np.pad(whole, (0, gap)), length)
+        segment = segment.astype(np.float32) / np.float32(FULL_SCALE)
+        if _rms(segment) >= QUIET_RMS:
+            break
+    return segment
+
+
+def _band_limit(segment: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
+    """Remove what lies above `cutoff` (Hz) with a raised-cosine slope 5 % wide, as in a resampled source."""
+    spectrum = np.fft.rfft(segment)
+    bin_width = sample_rate / len(segment)  # Hz
+    above = np.arange(len(spectrum), dtype=np.float32) * np.float32(bin_width) - np.float32(cutoff)
+    slope = np.clip(above / np.float32(0.05 * cutoff), 0, 1)
+    spectrum *= 0.5 + 0.5 * np.cos(np.pi * slope)
+    return np.fft.irfft(spectrum, len(segment)).astype(np.float32)
+
+
+def _limit_peak(segment: np.ndarray) -> np.ndarray:
+    """Scale a segment down if its peak exceeds 0.99; nothing is clipped."""
+    peak = float(np.abs(segment).max())
+    return segment * np.float32(PEAK_LIMIT / peak) if peak > PEAK_LIMIT else segment
+
+
+def _rms(segment: np.ndarray) -> float:
+    """Give the root mean square of float32 [time]."""
+    return float(np.sqrt(np.dot(segment, segment) / len(segment)))
+
+
+def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:
+    """Give fixed validation segments, float32 [count, time, 1], the groups by turns.
+
+    They come from the held-out files; from the others if nothing is held out (a corpus of one file).
+    """
+    rng = np.random.default_rng(0)
+    files = corpus.held_out or corpus.train
+    length = round(seconds * corpus.sample_rate)
+    segments = [_draw_segment(rng, corpus, files, i % len(files.groups), length) for i in range(count)]
+    return np.stack(segments)[:, :, None]
+
+
+@dataclass
+class _Pump:
+    """Draws batches in a thread. An exception takes the place of a batch and ends it."""
+
+    corpus: Corpus
+    spec: BatchSpec
+    step: int
+    ready: queue.Queue[Batch | Exception]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Fill the queue until told to stop."""
+        while not self.stop.is_set():
+            try:
+                item: Batch | Exception = draw_batch(self.corpus, self.spec, self.step)
+            except Exception as error:  # handed on to the consumer, who raises it
+                item = error
+            self.put(item)
+            self.step += 1
+            if isinstance(item, Exception):
+                return
+
+    def put(self, item: Batch | Exception) -> None:
+        """Wait for room in the queue, or for the stop."""
+        while not self.stop.is_set():
+            try:
+                self.ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+
+def prefetch(corpus: Corpus, spec: BatchSpec, first_step: int) -> Generator[Batch, None, None]:
+    """Give the batches from `first_step` on without end, drawn ahead by a thread; `close()` ends the thread.
+
+    What `draw_batch` raises in the thread is raised here.
+    """
+    pump = _Pump(corpus, spec, first_step, queue.Queue(maxsize=3))
+    thread = threading.Thread(target=pump.run, name="batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = pump.ready.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        pump.stop.set()
+        thread.join()
