@@ -1,0 +1,68 @@
+"""Paths and pipes: how messages call them, and how a file takes its place only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from codec.errors import CodecError
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+def name_of(file: PathLike | BinaryIO) -> str:
+    """How messages call a path or a file object."""
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file)
+    name = getattr(file, "name", None)
+    standard = {
+        "<stdin>": "standard input",
+        "<stdout>": "standard output",
+        0: "standard input",
+        1: "standard output",
+    }
+    return standard.get(name, name if isinstance(name, str) else "the stream")
+
+
+@contextlib.contextmanager
+def replacing(path: PathLike) -> Iterator[Path]:
+    """Yield a new path beside `path` to write to; rename it at the end, or remove it after any error.
+
+    So `path` holds the old content or the new, never half of it. If a device or a named pipe is there, it is
+    yielded itself. OSError, such as of a full disk, becomes a CodecError with the path.
+    """
+    target = Path(os.path.realpath(path))
+    if is_special(target):
+        with naming_errors(path):
+            yield target
+        return
+    beside = target.with_name(f".{target.name[:64]}.{secrets.token_hex(4)}.part")
+    with naming_errors(path):
+        try:
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            yield beside
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def is_special(path: PathLike) -> bool:
+    """Whether a device or a named pipe is there, which is written to and not replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+@contextlib.contextmanager
+def naming_errors(path: PathLike) -> Iterator[None]:
+    """Turn an OSError of what is done inside into a CodecError that names `path`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader of our pipe has left: not a fault, and the command's to handle
+    except OSError as error:
+        raise CodecError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from error
