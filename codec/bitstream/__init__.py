@@ -1,0 +1,9 @@
+"""Codes to bytes and back: no TensorFlow, no audio; the standard library, numpy and `codec.errors` only."""
+
+from __future__ import annotations
+
+from codec.bitstream.format import Chunk, Header, check_model, default_frames_per_chunk
+from codec.bitstream.reader import Reader
+from codec.bitstream.writer import Writer
+
+__all__ = ["Chunk", "Header", "Reader", "Writer", "check_model", "default_frames_per_chunk"]

@@ -1,0 +1,69 @@
+"""Writes a stream of chunks, as `format.py` draws it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from codec.bitstream.fields import CRC, varint, with_crc, write_all
+from codec.bitstream.format import FOOTER, MAX_SAMPLES, PACKED, Header, Index, check_range, chunk_crc, too_few
+from codec.bitstream.packing import pack
+
+
+class Writer:
+    """Writes a stream to a binary file object, which may be a pipe: it is not sought, flushed or closed.
+
+    Raises ValueError for codes or counts that the stream cannot hold; what the file raises is passed on.
+    """
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        self.header = header
+        self.num_frames = 0
+        self._file = file
+        self._index = Index()
+        self._closed = False
+        write_all(file, header.to_bytes())
+
+    def write_chunk(self, codes: ArrayLike) -> None:
+        """Write integers [channel, frame, codebook]: frames_per_chunk frames, or fewer in the last chunk."""
+        codes = np.asarray(codes)
+        self._check(codes)
+        frames = codes.shape[1]
+        payload = pack(codes, self.header.bits_per_code)
+        fields = varint(frames * 4 + PACKED) + varint(len(payload))
+        number = self.num_frames // self.header.frames_per_chunk
+        chunk = fields + CRC.pack(chunk_crc(number, fields, payload)) + payload
+        write_all(self._file, chunk)
+        self.num_frames += frames
+        self._index.add(len(chunk))
+
+    def close(self, num_samples: int | None = None) -> None:
+        """Write the trailer; leave the file open. `num_samples` is needed if the header has none."""
+        if self._closed:
+            return
+        known = self.header.num_samples
+        num_samples = known if num_samples is None else num_samples
+        if num_samples is None:
+            raise ValueError("num_samples is needed to end a stream of unknown length")
+        if known is not None and num_samples != known:
+            raise ValueError(f"{num_samples} samples, expected {known} as in the header")
+        check_range("num_samples", num_samples, 0, MAX_SAMPLES)
+        if self.num_frames < self.header.frames_for(num_samples):
+            raise ValueError(too_few(self.header, num_samples, self.num_frames))
+        footer = FOOTER.pack(num_samples, len(self._index.sizes), 0)
+        write_all(self._file, with_crc(b"\0" + self._index.sizes + footer[: -CRC.size]))
+        self._closed = True
+
+    def _check(self, codes: NDArray[np.generic]) -> None:
+        header = self.header
+        if self._closed:
+            raise ValueError("the stream is closed")
+        if self.num_frames % header.frames_per_chunk:
+            raise ValueError(f"only the last chunk may have fewer than {header.frames_per_chunk} frames")
+        if codes.ndim != 3 or codes.shape[::2] != (header.channels, header.num_codebooks):
+            expected = f"[{header.channels}, frame, {header.num_codebooks}]"
+            raise ValueError(f"codes of shape {list(codes.shape)}, expected {expected}")
+        if not 1 <= codes.shape[1] <= header.frames_per_chunk:
+            raise ValueError(f"{codes.shape[1]} frames, expected 1 to {header.frames_per_chunk}")
