@@ -24,7 +24,7 @@ import soxr
 from codec.errors import AudioError
 from codec.files import PathLike, is_special, name_of, naming_errors, replacing
 from codec.sndfile import SndfileSink, SndfileSource
-from codec.wav import ENCODINGS, FLOAT, PCM, Encoding, PcmSink, PcmSource, open_wav, wav_header
+from codec.wav import ENCODINGS, FLOAT, PCM, Encoding, PcmSink, PcmSource, open_wav, wav_header, write_fully
 
 Block: TypeAlias = np.ndarray  # float32 [time, channels], full scale -1 .. 1
 
@@ -320,16 +320,21 @@ class AudioWriter(Writer):
                 encoding = _streamed_encoding(subtype or "PCM_16")
                 sink = PcmSink(file, encoding, stack)
                 with naming_errors(name):
-                    file.write(wav_header(encoding, sample_rate, channels, num_samples))
+                    write_fully(file, wav_header(encoding, sample_rate, channels, num_samples))
             super().__init__(sink, name, sample_rate, channels, stack.pop_all())
         if subtype in ("FLOAT", "DOUBLE"):
             self._limit = LARGEST_SAMPLE
 
 
 class RawWriter(Writer):
-    """Write raw PCM: int16, little-endian, channels interleaved, no header, to a path or a binary stream."""
+    """Write raw PCM: int16, little-endian, channels interleaved, to a path or a binary stream.
 
-    def __init__(self, target: PathLike | BinaryIO, sample_rate: int, channels: int) -> None:
+    There is no header, so `num_samples` has no use; it is here so that both writers are called alike.
+    """
+
+    def __init__(
+        self, target: PathLike | BinaryIO, sample_rate: int, channels: int, num_samples: int | None = None
+    ) -> None:
         with contextlib.ExitStack() as stack:
             sink = PcmSink(_open_for_writing(target, stack), RAW, stack)
             super().__init__(sink, name_of(target), sample_rate, channels, stack.pop_all())

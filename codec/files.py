@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from codec.errors import CodecError
+from codec.errors import BitstreamError, CodecError
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -66,3 +66,57 @@ def naming_errors(path: PathLike) -> Iterator[None]:
         raise  # the reader of our pipe has left: not a fault, and the command's to handle
     except OSError as error:
         raise CodecError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from error
+
+
+class CountedFile:
+    """A file to write to that counts its bytes and names itself in errors."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.size = 0
+        self._file, self._name = file, name
+
+    def write(self, data: bytes) -> int:
+        """Write as the file does; CodecError where it fails."""
+        with naming_errors(self._name):
+            written = self._file.write(data)
+        self.size += written
+        return written
+
+    def flush(self) -> None:
+        """Pass on what is still held back."""
+        with naming_errors(self._name):
+            self._file.flush()
+
+
+@contextlib.contextmanager
+def writing(target: PathLike | BinaryIO) -> Iterator[CountedFile]:
+    """The target to write to: a path takes its place when all went well, a stream stays open."""
+    name = name_of(target)
+    if not isinstance(target, (str, os.PathLike)):
+        yield CountedFile(target, name)
+        return
+    with replacing(target) as beside, open(beside, "wb") as file:
+        yield CountedFile(file, name)
+
+
+@contextlib.contextmanager
+def reading(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
+    """The source as an open file; raises CodecError where it cannot be opened."""
+    if not isinstance(source, (str, os.PathLike)):
+        yield source
+        return
+    with naming_damage(name_of(source)):
+        file = open(source, "rb")  # noqa: SIM115
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def naming_damage(name: str) -> Iterator[None]:
+    """Put the file's name before what is wrong with it."""
+    try:
+        yield
+    except BitstreamError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except OSError as error:
+        raise CodecError(f"{name}: cannot be read: {error.strerror or error}") from error

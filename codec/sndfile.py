@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -130,6 +131,7 @@ class SndfileSink:
         if not soundfile.check_format(container, subtype):
             known = ", ".join(soundfile.available_subtypes(container))
             raise ValueError(f"`subtype` of {container} must be one of {known}, found {subtype!r}")
+        self._name, self._is_empty = name, True
         beside = stack.enter_context(replacing(path))
         self._file = _ErrorKeeper(stack.enter_context(open(beside, "wb+")))  # noqa: SIM115
         try:
@@ -148,6 +150,7 @@ class SndfileSink:
         """Append float32 [time, channels]; OSError where it fails."""
         try:
             self._sound.write(self._rounded(samples))
+            self._is_empty = False
         except (
             soundfile.LibsndfileError,
             AssertionError,
@@ -164,6 +167,17 @@ class SndfileSink:
     def _close(self) -> None:
         self._sound.close()
         self._file.raise_kept()
+        if self._is_empty and self._sound.format == "FLAC":
+            self._file.write(_empty_flac(self._sound))
+        elif self._is_empty and self._sound.subtype in ("OPUS", "MPEG_LAYER_III"):
+            raise AudioError(f"{self._name}: this format cannot hold a sound of no samples; WAV and FLAC can")
+
+
+def _empty_flac(sound: soundfile.SoundFile) -> bytes:
+    """A FLAC stream of no samples, of which libsndfile writes nothing at all: only its STREAMINFO (RFC 9639, 8.2)."""
+    bits = INTEGER_BITS.get(sound.subtype, 8)
+    layout = sound.samplerate << 44 | (sound.channels - 1) << 41 | (bits - 1) << 36
+    return b"fLaC\x80\0\0\x22" + struct.pack(">HH6xQ16x", 4096, 4096, layout)
 
 
 class _ErrorKeeper:

@@ -129,8 +129,16 @@ class PcmSink:
         stack.callback(file.flush)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append float32 [time, channels]."""
-        self._file.write(self._encoding.pack(samples))
+        """Append float32 [time, channels]; whoever listens to a live stream gets them at once."""
+        write_fully(self._file, self._encoding.pack(samples))
+        self._file.flush()
+
+
+def write_fully(file: BinaryIO, data: bytes) -> None:
+    """Write all bytes; a pipe may take them piece by piece."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[file.write(rest) :]
 
 
 def read_fully(file: BinaryIO, count: int) -> bytes:

@@ -1,0 +1,304 @@
+"""The river: sound to a small file and back, in chunks, memory constant whatever the length.
+
+    compress     audio -> resample -> mid and side -> encode_step -> codes -> bitstream
+    decompress   bitstream -> codes -> decode_step -> left and right -> resample -> audio
+
+A chunk of codes is one step of the codec, in a file as in a live stream, so both give the same codes. Here alone
+bytes and tensors meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+import numpy as np
+
+from codec import audio, bitstream
+from codec.errors import BitstreamError
+from codec.files import PathLike, name_of, naming_damage, reading, writing
+from codec.presets import model_id
+
+if TYPE_CHECKING:
+    from codec.config import CodecConfig
+    from codec.model import Codec
+
+Progress = Callable[[float], None]  # is told the seconds of audio done
+
+
+class CompressionReport(NamedTuple):
+    """What `compress` wrote: `bytes` in all, `bitrate` the bits per second that this makes, all channels together."""
+
+    seconds: float
+    sample_rate: int
+    channels: int
+    num_samples: int
+    bytes: int
+    bitrate: float
+
+
+class DecompressionReport(NamedTuple):
+    """What `decompress` wrote; `clipped` samples lay beyond full scale."""
+
+    seconds: float
+    sample_rate: int
+    channels: int
+    num_samples: int
+    clipped: int
+
+
+def compress(
+    source: PathLike | BinaryIO | audio.Reader,
+    target: PathLike | BinaryIO,
+    codec: Codec,
+    num_codebooks: int,
+    progress: Progress | None = None,
+) -> CompressionReport:
+    """Code a sound file.
+
+    Args:
+        source: a path, a binary stream, or an opened reader such as `RawReader`.
+        target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
+        codec: the model.
+        num_codebooks: codes in a frame, 1 .. what the model has: the bitrate.
+        progress: is told the seconds of audio coded so far.
+
+    Raises AudioError for what is not good audio, CodecError where a file cannot be read or written.
+    """
+    with _sound(source) as reader, writing(target) as output:
+        encoder = EncoderStream(codec, reader.sample_rate, reader.channels, num_codebooks)
+        writer = bitstream.Writer(cast(BinaryIO, output), encoder.header(reader.num_samples))
+        for block in reader.blocks(reader.sample_rate):
+            for codes in encoder.push(block):
+                writer.write_chunk(codes)
+            output.flush()  # whoever listens to a live stream waits for it
+            _tell(progress, reader.position / reader.sample_rate)
+        for codes in encoder.flush():
+            writer.write_chunk(codes)
+        writer.close(reader.position)
+        output.flush()
+    seconds = reader.position / reader.sample_rate
+    bitrate = 8 * output.size / seconds if seconds else 0.0
+    return CompressionReport(
+        seconds, reader.sample_rate, reader.channels, reader.position, output.size, bitrate
+    )
+
+
+def decompress(
+    source: PathLike | BinaryIO,
+    target: PathLike | BinaryIO,
+    codec: Codec,
+    progress: Progress | None = None,
+    open_writer: Callable[..., audio.Writer] = audio.AudioWriter,
+) -> DecompressionReport:
+    """Decode a file of `compress`: exactly the source's number of samples, rate and channels.
+
+    Args:
+        source: a path or a binary stream, which may be a pipe.
+        target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
+        codec: the model that coded it.
+        progress: is told the seconds of audio decoded so far.
+        open_writer: called as (target, sample_rate, channels, num_samples=...): `AudioWriter` or `RawWriter`.
+
+    Raises WrongModel where another model coded it, BitstreamError for damage, CodecError where writing fails.
+    """
+    name = name_of(source)
+    with reading(source) as file:
+        with naming_damage(name):
+            reader = bitstream.Reader(file)
+            _check_fits(reader.header, codec)
+        rate, channels = reader.header.sample_rate, reader.header.channels
+        audio.check_supported(rate, channels, name)
+        decoder = DecoderStream(codec, rate, channels)
+        with open_writer(target, rate, channels, num_samples=reader.num_samples) as writer:
+            for samples in _exact(_decoded(reader, decoder, name), reader, name):
+                writer.write(samples)
+                _tell(progress, writer.num_samples / rate)
+    return DecompressionReport(writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped)
+
+
+class EncoderStream:
+    """Code live audio: `push` any number of samples, get the chunks of codes that are ready.
+
+    Args:
+        codec: the model; it keeps no state, so any number of streams may share it.
+        sample_rate: Hz, of what is pushed; any rate, it is resampled to the model's.
+        channels: 1 .. 8; two are coded as mid and side, others each by itself.
+        num_codebooks: codes in a frame: the bitrate.
+        frames_per_chunk: frames that are coded at once; 1 for the least delay, else about a second.
+
+    Attributes:
+        num_samples: samples a channel pushed so far.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        sample_rate: int,
+        channels: int,
+        num_codebooks: int,
+        frames_per_chunk: int | None = None,
+    ) -> None:
+        config = codec.config
+        if not 1 <= num_codebooks <= config.num_codebooks:
+            raise ValueError(f"`num_codebooks` must be 1 to {config.num_codebooks}, found {num_codebooks}")
+        self.num_samples = 0
+        self.frames_per_chunk = frames_per_chunk or _default_frames(config, channels, num_codebooks)
+        self._codec, self._num_codebooks, self._channels = codec, num_codebooks, channels
+        self._sample_rate = sample_rate
+        self._resampler = audio.Resampler(sample_rate, config.sample_rate, channels)
+        self._waiting: list[np.ndarray] = []  # [time, channels] at the model's rate, less than a chunk
+        self._state = codec.encoder_state(channels)
+
+    def header(self, num_samples: int | None) -> bitstream.Header:
+        """The header of a file for these codes; `num_samples` is None if not known yet."""
+        config = self._codec.config
+        return bitstream.Header(
+            sample_rate=self._sample_rate,
+            channels=self._channels,
+            num_samples=num_samples,
+            model_id=model_id(self._codec),
+            num_codebooks=self._num_codebooks,
+            bits_per_code=config.bits_per_code,
+            frames_per_chunk=self.frames_per_chunk,
+            model_sample_rate=config.sample_rate,
+            hop_length=config.hop_length,
+        )
+
+    def push(self, samples: np.ndarray) -> list[np.ndarray]:
+        """Take samples [time, channels]; return whole chunks, int32 [channel, frame, codebook], maybe none."""
+        self.num_samples += len(samples)
+        return self._code(self._resampler.push(samples))
+
+    def flush(self) -> list[np.ndarray]:
+        """End the stream; return its last chunks, the very last maybe shorter. Nothing may be pushed after it."""
+        ready = self._code(self._resampler.flush())
+        rest = self._take()
+        hop, latency = self._codec.config.hop_length, self._codec.latency
+        # the decoded sound lags behind: its last samples need the silence that follows them
+        length = math.ceil((len(rest) + latency) / hop) * hop if self.num_samples else 0
+        ready += self._code(np.pad(rest, ((0, length - len(rest)), (0, 0))))
+        last = self._take()
+        return [*ready, self._step(last)] if len(last) else ready
+
+    def _code(self, samples: np.ndarray) -> list[np.ndarray]:
+        """Code all whole chunks of what waits and `samples`."""
+        self._waiting.append(samples)
+        size = self.frames_per_chunk * self._codec.config.hop_length
+        if sum(map(len, self._waiting)) < size:
+            return []
+        waiting = self._take()
+        whole = len(waiting) // size * size
+        self._waiting.append(waiting[whole:])
+        return [self._step(waiting[start : start + size]) for start in range(0, whole, size)]
+
+    def _take(self) -> np.ndarray:
+        waiting = np.concatenate([np.zeros((0, self._channels), np.float32), *self._waiting])
+        self._waiting.clear()
+        return waiting
+
+    def _step(self, samples: np.ndarray) -> np.ndarray:
+        batch = _to_mid_and_side(samples).T[:, :, np.newaxis]
+        codes, self._state = self._codec.encode_step(batch, self._state, self._num_codebooks)
+        return np.asarray(codes, np.int32)
+
+
+class DecoderStream:
+    """Decode live codes: `push` chunks of them, get the samples that are ready.
+
+    Args:
+        codec: the model that coded them; it keeps no state, so any number of streams may share it.
+        sample_rate: Hz, of the samples that come out.
+        channels: 1 .. 8.
+    """
+
+    def __init__(self, codec: Codec, sample_rate: int, channels: int) -> None:
+        self._codec = codec
+        self._resampler = audio.Resampler(codec.config.sample_rate, sample_rate, channels)
+        self._early = codec.latency  # samples before the source's first that are still to come
+        self._state = codec.decoder_state(channels)
+
+    def push(self, codes: np.ndarray) -> np.ndarray:
+        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels]."""
+        sound, self._state = self._codec.decode_step(np.asarray(codes, np.int32), self._state)
+        samples = _to_left_and_right(np.asarray(sound, np.float32)[:, :, 0].T)
+        early = min(self._early, len(samples))
+        self._early -= early
+        return self._resampler.push(samples[early:])
+
+    def flush(self) -> np.ndarray:
+        """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
+        return self._resampler.flush()
+
+
+def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:
+    """[time, 2] left and right -> half their sum and half their difference; other channels as they are."""
+    if samples.shape[1] != 2:
+        return samples
+    left, right = samples.T
+    return np.stack([(left + right) / 2, (left - right) / 2], axis=1)
+
+
+def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
+    """Undo `_to_mid_and_side`."""
+    if samples.shape[1] != 2:
+        return samples
+    mid, side = samples.T
+    return np.stack([mid + side, mid - side], axis=1)
+
+
+def _default_frames(config: CodecConfig, channels: int, num_codebooks: int) -> int:
+    return bitstream.default_frames_per_chunk(
+        channels=channels,
+        num_codebooks=num_codebooks,
+        bits_per_code=config.bits_per_code,
+        hop_length=config.hop_length,
+        model_sample_rate=config.sample_rate,
+    )
+
+
+def _check_fits(header: bitstream.Header, codec: Codec) -> None:
+    """Raise WrongModel for codes of another model, BitstreamError for a header that contradicts its config."""
+    bitstream.check_model(header, model_id(codec))
+    config = codec.config
+    found = (header.model_sample_rate, header.hop_length, header.bits_per_code)
+    expected = (config.sample_rate, config.hop_length, config.bits_per_code)
+    if found != expected or header.num_codebooks > config.num_codebooks:
+        raise BitstreamError(
+            f"header: (rate, hop, bits) {found} and {header.num_codebooks} codebooks, "
+            f"expected {expected} and at most {config.num_codebooks}"
+        )
+
+
+def _decoded(reader: bitstream.Reader, decoder: DecoderStream, name: str) -> Iterator[np.ndarray]:
+    with naming_damage(name):
+        for chunk in reader:
+            yield decoder.push(chunk.codes)
+    yield decoder.flush()
+
+
+def _exact(blocks: Iterable[np.ndarray], reader: bitstream.Reader, name: str) -> Iterator[np.ndarray]:
+    """Cut the blocks to the source's length; a pipe tells it only at its end, so a frame is held back till then."""
+    header = reader.header
+    spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate) + 1
+    given, held = 0, np.zeros((0, header.channels), np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        ready = held[: max(0, len(held) - spare)]
+        given, held = given + len(ready), held[len(ready) :]
+        yield ready
+    expected = reader.num_samples or 0
+    if not given <= expected <= given + len(held):
+        raise BitstreamError(f"{name}: codes of about {given + len(held)} samples, expected {expected}")
+    yield held[: expected - given]
+
+
+def _tell(progress: Progress | None, seconds: float) -> None:
+    if progress is not None:
+        progress(seconds)
+
+
+def _sound(source: PathLike | BinaryIO | audio.Reader) -> contextlib.AbstractContextManager[audio.Reader]:
+    return contextlib.nullcontext(source) if isinstance(source, audio.Reader) else audio.AudioReader(source)
