@@ -1,0 +1,1 @@
+"""The command `lamella`: one verb a file."""

@@ -1,0 +1,49 @@
+"""`lamella info`: what a .lam file holds, and whether it is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import files
+from cli.options import show_bitrate
+
+if TYPE_CHECKING:
+    from codec.bitstream import Reader
+
+
+@click.command()
+@click.argument("file")
+def info(file: str) -> None:
+    """Say what a .lam file holds, and check it.
+
+    FILE may be `-`, a pipe. It is read to its end, and anything damaged is an error; no model is needed.
+
+    \b
+    lamella info talk.lam
+    """
+    from codec.bitstream import Reader
+    from codec.files import name_of, naming_damage, reading
+
+    source = files.source(file)
+    with reading(source) as stream, naming_damage(name_of(source)):
+        click.echo(describe(Reader(stream)))
+
+
+def describe(reader: Reader) -> str:
+    """Read a stream to its end and tell about it, a fact a line."""
+    header = reader.header
+    frames = sum(chunk.codes.shape[1] for chunk in reader)
+    frame_rate = header.model_sample_rate / header.hop_length
+    bitrate = round(header.num_codebooks * header.bits_per_code * frame_rate)
+    samples = reader.num_samples or 0
+    facts = {
+        "duration": f"{samples / header.sample_rate:.3f} s ({samples} samples)",
+        "sample rate": f"{header.sample_rate} Hz",
+        "channels": str(header.channels),
+        "bitrate": f"{show_bitrate(bitrate)}bit/s a channel ({header.num_codebooks} codebooks)",
+        "frames": f"{frames} at {frame_rate:g} Hz, {header.frames_per_chunk} a chunk",
+        "model": f"{header.model_id.hex()} at {header.model_sample_rate} Hz",
+    }
+    return "\n".join(f"{name + ':':13}{fact}" for name, fact in facts.items())

@@ -1,0 +1,88 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import click
+
+DEFAULT_MODEL = "lamella-48k"
+DEFAULT_BITRATE = 6000  # bits per second and channel
+
+Verb = Callable[..., None]
+
+
+class Pcm(NamedTuple):
+    """What a stream of samples without a header does not tell."""
+
+    sample_rate: int  # Hz
+    channels: int
+
+
+def parse_bitrate(text: str) -> int:
+    """Read bits per second as people write them: `6k`, `1.5k`, `6000`; raises BadParameter for anything else."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(k?)", text.strip().lower())
+    if not found:
+        raise click.BadParameter(f"{text!r} is not a bitrate; write 6k or 6000 for 6000 bits per second")
+    return round(float(found[1]) * (1000 if found[2] else 1))
+
+
+def show_bitrate(bitrate: int) -> str:
+    """Write bits per second as the command line takes them: 1500 -> `1.5k`."""
+    return f"{bitrate / 1000:g}k"
+
+
+def choose_codebooks(model: str, bitrate: int | None, codebooks: int | None) -> int:
+    """Turn the options that say how many bits to spend into a number of codebooks, by the model's config alone.
+
+    Raises:
+        UsageError: both are given, or the model has no such rate; says which it has.
+        PresetError: there is no such model.
+    """
+    from codec.config import CodecConfig
+    from codec.presets import find_preset
+
+    if bitrate is not None and codebooks is not None:
+        raise click.UsageError("give --bitrate or --codebooks, not both")
+    config = CodecConfig.from_json((find_preset(model) / "config.json").read_text(encoding="utf-8"))
+    if codebooks is not None:
+        if not 1 <= codebooks <= config.num_codebooks:
+            raise click.UsageError(f"--codebooks {codebooks}: this model takes 1 to {config.num_codebooks}")
+        return codebooks
+    wanted = DEFAULT_BITRATE if bitrate is None else bitrate
+    if wanted not in config.bitrates:
+        known = ", ".join(map(show_bitrate, config.bitrates))
+        raise click.UsageError(f"--bitrate {show_bitrate(wanted)}: this model takes {known}")
+    return config.num_codebooks_for(wanted)
+
+
+def raw_input(verb: Verb) -> Verb:
+    """Give a verb --raw, --rate and --channels as one argument `pcm`: Pcm, or None for sound files."""
+
+    @click.option("--raw", is_flag=True, help="IN is 16-bit little-endian PCM without a header.")
+    @click.option("--rate", type=int, metavar="HZ", help="Sample rate of raw input.")
+    @click.option("--channels", type=int, metavar="N", help="Channels of raw input, interleaved.")
+    @functools.wraps(verb)
+    def wrapper(*, raw: bool, rate: int | None, channels: int | None, **arguments: object) -> None:
+        if raw and rate and channels:
+            return verb(pcm=Pcm(rate, channels), **arguments)
+        if raw or rate is not None or channels is not None:
+            raise click.UsageError("raw input takes all three: --raw --rate HZ --channels N")
+        return verb(pcm=None, **arguments)
+
+    return wrapper
+
+
+model = click.option(
+    "--model",
+    "-m",
+    metavar="NAME|DIR",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="A model: its name (see `lamella models`) or its folder.",
+)
+force = click.option("--force", "-f", is_flag=True, help="Overwrite what exists.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")

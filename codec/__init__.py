@@ -1,0 +1,61 @@
+"""Lamella, a neural audio codec. `import codec` is cheap: each public name loads what it needs on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codec.compression import DecoderStream, EncoderStream, compress, decompress
+    from codec.config import CodecConfig
+    from codec.errors import CodecError
+    from codec.model import Codec
+    from codec.presets import list_presets, load_codec, save_codec
+    from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Codec",
+    "CodecConfig",
+    "CodecError",
+    "DecoderStream",
+    "EncoderStream",
+    "ResidualVectorQuantizer",
+    "VectorQuantizer",
+    "__version__",
+    "compress",
+    "decompress",
+    "list_presets",
+    "load_codec",
+    "save_codec",
+    "straight_through",
+]
+
+_HOMES = {
+    "Codec": "codec.model",
+    "CodecConfig": "codec.config",
+    "CodecError": "codec.errors",
+    "DecoderStream": "codec.compression",
+    "EncoderStream": "codec.compression",
+    "ResidualVectorQuantizer": "codec.quantizer",
+    "VectorQuantizer": "codec.quantizer",
+    "compress": "codec.compression",
+    "decompress": "codec.compression",
+    "list_presets": "codec.presets",
+    "load_codec": "codec.presets",
+    "save_codec": "codec.presets",
+    "straight_through": "codec.quantizer",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

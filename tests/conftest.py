@@ -1,0 +1,83 @@
+"""Fixtures that many tests share: sounds, and a model so small that it costs nothing (its weights mean nothing)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+if TYPE_CHECKING:
+    from codec.config import CodecConfig
+    from codec.model import Codec
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> CodecConfig:
+    """16 kHz, narrow, the bitrates of the shipped model."""
+    from codec.config import CodecConfig
+
+    return CodecConfig(
+        sample_rate=16000,
+        hop_length=320,
+        mel_bands=24,
+        spectrum_limit=4000,
+        envelope_dim=6,
+        phase_dim=6,
+        encoder_fine_width=8,
+        encoder_width=8,
+        encoder_blocks=1,
+        decoder_width=8,
+        decoder_blocks=1,
+        decoder_fine_width=8,
+        decoder_fine_blocks=1,
+        noise_channels=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny_config: CodecConfig) -> Codec:
+    """An untrained codec whose codebooks are drawn at random."""
+    import keras
+
+    from codec.model import Codec
+
+    keras.utils.set_random_seed(7)
+    codec = Codec(tiny_config)
+    shape = (tiny_config.num_codebooks, tiny_config.codebook_size, tiny_config.latent_dim)
+    sizes = 0.8 ** np.arange(tiny_config.num_codebooks)[:, None, None]
+    codec.quantizer.start((sizes * np.random.default_rng(7).standard_normal(shape)).astype(np.float32))
+    return codec
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tiny_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model, as --model takes it."""
+    from codec.presets import save_codec
+
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    save_codec(tiny_codec, directory, "# Tiny: for tests, untrained\n")
+    return directory
+
+
+def tone(seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:
+    """Harmonics that rise and fall, and a little noise: float32 [time, channels], below full scale."""
+    time = np.arange(round(seconds * sample_rate))[:, None] / sample_rate
+    pitch = 110 * np.arange(1, channels + 1)
+    waves = sum(np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 8))
+    noise = np.random.default_rng(1).standard_normal((len(time), channels))
+    return (0.2 * waves * (0.6 + 0.4 * np.sin(5 * time)) + 0.005 * noise).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 16-bit WAV of 1.5 s, 22.05 kHz, stereo. Do not write to it."""
+    import soundfile
+
+    path = tmp_path_factory.mktemp("sounds") / "talk.wav"
+    soundfile.write(path, tone(1.5, 22050, 2), 22050)
+    return path
