@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import soundfile
 from conftest import tone
 
 import codec
@@ -24,6 +30,22 @@ def test_functions_do_not_share_a_name_with_a_module() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         codec.nothing  # noqa: B018
+
+
+def test_the_example_in_the_readme(
+    tiny_codec: codec.Codec, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    shutil.copy(wav, tmp_path / "talk.wav")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(codec, "load_codec", lambda name: tiny_codec)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    again, rate = soundfile.read("again.wav", dtype="float32")
+    live = np.concatenate(names["sound"])[: len(again)]
+    assert rate == names["rate"]
+    np.testing.assert_allclose(live.clip(-1, 1), again, atol=1e-4)
 
 
 class TestMelDistance:
