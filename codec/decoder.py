@@ -1,0 +1,198 @@
+r"""Latents to audio: the mirror of the encoder, with a noise source for what no bits were spent on.
+
+latents -> network at 50 Hz -> two frames each -> + noise -> network at 100 Hz -> head -> Synthesis -> audio
+       \--> envelope path: log energies of the bands, interpolated to bins ----> log-magnitudes
+        \-> phase path: low bins as the encoder saw them ----------------------> directions, and added as they are
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec.config import CodecConfig
+from codec.layers import CausalConv1D, ConvNeXtBlock, dense, layer_norm
+from codec.spectral import PHASE_POWER, Synthesis, band_interpolation
+from codec.streaming import Serial, State, StreamingLayer, Tensor
+
+NOISE_PERIOD = 4096  # spectral frames, 41 s
+LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
+PHASE_GAIN = 3.0  # of the phase path's coefficient in the direction of its bin
+LOW_BIN_DROP = (
+    1.5  # nepers by which the head's own magnitude starts lower where the phase path adds its coefficient
+)
+LOG_MAGNITUDE_RANGE = (-14.0, 5.0)  # nepers
+
+
+class Noise(StreamingLayer):
+    """White Gaussian noise that depends on the frame number alone, so a file decodes to the same samples every time.
+
+    The numbers come from a fixed table that repeats after NOISE_PERIOD frames.
+
+    Shapes:
+        x:     [batch, spectral frame, any]; only its length counts
+        y:     [batch, spectral frame, channels]
+        state: int32 [batch], the number of the next frame
+    """
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        generator = np.random.Generator(np.random.Philox(key=48))
+        self.table = generator.standard_normal((NOISE_PERIOD, channels)).astype(np.float32)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.channels)
+
+    def initial_state(self, batch_size: int | Tensor) -> State:
+        return ops.zeros((batch_size,), "int32")
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        count = ops.shape(x)[1]
+        numbers = (state[:, None] + ops.arange(count, dtype="int32")) % NOISE_PERIOD
+        return ops.take(ops.convert_to_tensor(self.table), numbers, axis=0), (state + count) % NOISE_PERIOD
+
+
+class Head(StreamingLayer):
+    """Features to a complex spectrum: a log-magnitude and a direction for each bin, and the low bins of the phase path.
+
+    A direction is two numbers brought to length one, so no angle has to wrap. The spectrum of low bin k is
+
+        exp(log-magnitude) * direction(network + 3 c) + c |c|^1.5 * exp(gain of the network)
+
+    with c the compressed coefficient the phase path decoded.
+
+    Shapes:
+        x: [batch, spectral frame, width + mel_bands + 2 * phase_bins]: features, log energies of the bands, low bins
+        y: [batch, spectral frame, 2 * synthesis_bins]
+    """
+
+    def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.config = config
+        self.magnitude = keras.layers.Dense(
+            config.synthesis_bins, kernel_initializer="zeros", dtype="float32"
+        )
+        self.direction = keras.layers.Dense(2 * config.synthesis_bins, dtype="float32")
+        self.low_gain = keras.layers.Dense(config.phase_bins, kernel_initializer="zeros", dtype="float32")
+        self.interpolation = band_interpolation(config)
+        offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
+        offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
+        self.offset = offset
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for layer in (self.magnitude, self.direction, self.low_gain):
+            layer.build((None, None, self.config.decoder_fine_width))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], 2 * self.config.synthesis_bins)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        width, bands = self.config.decoder_fine_width, self.config.mel_bands
+        features, energies, low = ops.split(x, [width, width + bands], axis=-1)
+        low_real, low_imaginary = ops.split(low, 2, axis=-1)
+        magnitude = ops.exp(self._log_magnitude(features, energies))
+        real, imaginary = ops.split(self.direction(features), 2, axis=-1)
+        real, imaginary = (
+            self._to_bins(real, PHASE_GAIN * low_real),
+            self._to_bins(imaginary, PHASE_GAIN * low_imaginary),
+        )
+        scale = magnitude * ops.rsqrt(real * real + imaginary * imaginary + 1e-6)
+        expanded = self._expand(features, low_real, low_imaginary)
+        spectrum = self._to_bins(real * scale, expanded[0]), self._to_bins(imaginary * scale, expanded[1])
+        return ops.concatenate(spectrum, axis=-1), state
+
+    def _log_magnitude(self, features: Tensor, energies: Tensor) -> Tensor:
+        """The network's, plus the decoded envelope between band centres."""
+        envelope = ops.matmul(energies, self.interpolation) + self.offset
+        return ops.clip(self.magnitude(features) + envelope, *LOG_MAGNITUDE_RANGE)
+
+    def _expand(self, features: Tensor, real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo the compression of the low bins, times a gain of the network's that starts at one."""
+        power = real * real + imaginary * imaginary + 1e-8
+        exponent = -PHASE_POWER / (1 + PHASE_POWER) / 2  # |c| = |C|^0.4, so C = c |c|^1.5
+        gain = ops.exp(ops.clip(self.low_gain(features), -4.0, 2.0)) * ops.minimum(power, 100.0) ** exponent
+        return real * gain, imaginary * gain
+
+    def _to_bins(self, spectrum: Tensor, low: Tensor) -> Tensor:
+        """Add the low bins, which start at bin 1, to a whole spectrum."""
+        above = self.config.synthesis_bins - 1 - self.config.phase_bins
+        return spectrum + ops.pad(low, [[0, 0], [0, 0], [1, above]])
+
+
+class Decoder(StreamingLayer):
+    """Latents to audio.
+
+    Shapes:
+        x: [batch, frame, latent_dim]
+        y: [batch, time, 1], `hop_length` samples a frame, `latency` samples late
+    """
+
+    def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        self.stride = Fraction(1, config.hop_length)
+        self.latency = config.spectral_hop
+        policy = self.dtype_policy
+        self.coarse = Serial(
+            [CausalConv1D(config.decoder_width, 3, dtype=policy)]
+            + [ConvNeXtBlock(config.decoder_width, dtype=policy) for _ in range(config.decoder_blocks)]
+            + [dense(2 * config.decoder_fine_width, dtype=policy)],
+            dtype=policy,
+        )
+        self.noise = Noise(config.noise_channels, dtype="float32")
+        self.noise_map = keras.layers.Dense(config.decoder_fine_width, use_bias=False, dtype=policy)
+        self.fine = Serial(
+            [
+                ConvNeXtBlock(config.decoder_fine_width, dtype=policy)
+                for _ in range(config.decoder_fine_blocks)
+            ]
+            + [layer_norm(dtype=policy)],
+            dtype=policy,
+        )
+        self.envelope_map = keras.layers.Dense(2 * config.mel_bands, dtype="float32", name="envelope_map")
+        self.phase_map = keras.layers.Dense(
+            4 * config.phase_bins, use_bias=False, dtype="float32", name="phase_map"
+        )
+        self.head, self.synthesis = Head(config), Synthesis(config)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        config = self.config
+        self.coarse.build((None, None, config.latent_dim))
+        self.noise_map.build((None, None, config.noise_channels))
+        self.fine.build((None, None, config.decoder_fine_width))
+        self.envelope_map.build((None, None, config.envelope_dim))
+        self.phase_map.build((None, None, config.phase_dim))
+        self.head.build((None, None, None))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, 1)
+
+    def initial_state(self, batch_size: int | Tensor, first_noise: int | Tensor = 0) -> State:
+        """Silence, with the noise at frame `first_noise` (spectral frames; int32 [batch] for one each)."""
+        coarse, noise, fine, synthesis = (
+            part.initial_state(batch_size) for part in (self.coarse, self.noise, self.fine, self.synthesis)
+        )
+        return coarse, noise + first_noise, fine, synthesis
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        coarse_state, noise_state, fine_state, synthesis_state = state
+        coarse, coarse_state = self.coarse.step(x, coarse_state)
+        fine = split(coarse)
+        noise, noise_state = self.noise.step(fine, noise_state)
+        fine, fine_state = self.fine.step(fine + self.noise_map(noise), fine_state)
+        x = ops.cast(x, "float32")
+        energies = split(self.envelope_map(x[..., : self.config.envelope_dim]))
+        low = split(self.phase_map(x[..., self.config.envelope_dim :]))
+        spectrum, _ = self.head.step(ops.concatenate([ops.cast(fine, "float32"), energies, low], axis=-1), ())
+        audio, synthesis_state = self.synthesis.step(spectrum, synthesis_state)
+        return audio, (coarse_state, noise_state, fine_state, synthesis_state)
+
+
+def split(x: Tensor) -> Tensor:
+    """A code frame becomes two spectral frames: [batch, n, 2 dim] -> [batch, 2 n, dim]."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1] // 2))

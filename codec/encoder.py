@@ -1,0 +1,118 @@
+r"""Audio to latents: a network, and around it the two linear paths of the PCA start.
+
+    audio -> Analysis -> network ---------------------> + -> centre, scale -> latents
+                    \--> mel bands of both frames --> envelope part
+                     \-> low bins of both frames ---> phase part
+
+At the start the network adds next to nothing and the two maps, principal components of the corpus, make the latents;
+all of it trains on from there.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import keras
+from keras import ops
+
+from codec.config import CodecConfig
+from codec.layers import ConvNeXtBlock, dense, layer_norm
+from codec.spectral import BAND_SCALE, Analysis
+from codec.streaming import Serial, State, StreamingLayer, Tensor
+
+
+class Standardize(StreamingLayer):
+    """Centre each dimension and scale all of them by one number, from running statistics.
+
+    One number for all keeps the dimensions' proportions, which decide where the quantizer spends its bits.
+    """
+
+    def __init__(self, dim: int, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.mean = self.add_weight((dim,), "zeros", trainable=False, aggregation="mean", name="mean")
+        self.variance = self.add_weight((), "ones", trainable=False, aggregation="mean", name="variance")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return (x - ops.convert_to_tensor(self.mean)) * ops.rsqrt(self.variance + 1e-8), state
+
+    def update(self, standardized: Tensor, decay: float) -> None:
+        """Move the statistics towards those of a batch, given what `step` made of it: [batch, frame, dim]."""
+        mean = ops.mean(standardized, axis=(0, 1))
+        variance = ops.mean(ops.square(standardized - mean))
+        scale = ops.sqrt(self.variance + 1e-8)
+        self.mean.assign(self.mean + (1 - decay) * scale * mean)
+        self.variance.assign(self.variance * (decay + (1 - decay) * variance))
+
+
+class Encoder(StreamingLayer):
+    """Audio to latents.
+
+    Shapes:
+        x: [batch, time, 1], time a multiple of `hop_length`
+        y: [batch, frame, latent_dim], of zero mean and about unit variance
+    """
+
+    def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        self.stride = Fraction(config.hop_length)
+        policy = self.dtype_policy
+        self.analysis = Analysis(config)
+        self.fine = Serial(
+            [
+                dense(config.encoder_fine_width, dtype=policy),
+                layer_norm(dtype=policy),
+                ConvNeXtBlock(config.encoder_fine_width, dtype=policy),
+            ],
+            dtype=policy,
+        )
+        small = keras.initializers.RandomNormal(stddev=0.02)
+        self.coarse = Serial(
+            [dense(config.encoder_width, dtype=policy)]
+            + [ConvNeXtBlock(config.encoder_width, dtype=policy) for _ in range(config.encoder_blocks)]
+            + [layer_norm(dtype=policy), dense(config.latent_dim, kernel_initializer=small, dtype=policy)],
+            dtype=policy,
+        )
+        self.envelope_map = keras.layers.Dense(config.envelope_dim, dtype="float32", name="envelope_map")
+        self.phase_map = keras.layers.Dense(
+            config.phase_dim, use_bias=False, dtype="float32", name="phase_map"
+        )
+        self.standardize = Standardize(config.latent_dim)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        config = self.config
+        network, _, _ = self.analysis.slices
+        self.fine.build((None, None, network.stop + config.mel_bands))
+        self.coarse.build((None, None, 2 * config.encoder_fine_width))
+        self.envelope_map.build((None, None, 2 * config.mel_bands))
+        self.phase_map.build((None, None, 4 * config.phase_bins))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, self.config.latent_dim)
+
+    def initial_state(self, batch_size: int | Tensor) -> State:
+        return tuple(part.initial_state(batch_size) for part in (self.analysis, self.fine, self.coarse))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        analysis_state, fine_state, coarse_state = state
+        features, analysis_state = self.analysis.step(x, analysis_state)
+        _, bands, _ = self.analysis.slices
+        fine, fine_state = self.fine.step(features[..., : bands.stop], fine_state)
+        coarse, coarse_state = self.coarse.step(pair(fine), coarse_state)
+        latents = ops.cast(coarse, "float32") + self.linear_paths(features)
+        return self.standardize.step(latents, ())[0], (analysis_state, fine_state, coarse_state)
+
+    def linear_paths(self, features: Tensor) -> Tensor:
+        """The envelope part, then the phase part: [batch, spectral frame, features] -> [batch, frame, latent_dim]."""
+        _, bands, low = self.analysis.slices
+        envelope = self.envelope_map(pair(features[..., bands] / BAND_SCALE))
+        return ops.concatenate([envelope, self.phase_map(pair(features[..., low]))], axis=-1)
+
+
+def pair(x: Tensor) -> Tensor:
+    """Two spectral frames side by side make a code frame: [batch, 2 n, dim] -> [batch, n, 2 dim]."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, 2 * x.shape[-1]))

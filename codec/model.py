@@ -1,0 +1,78 @@
+"""The codec: encoder, quantizer and decoder as one Keras model.
+
+    audio -> encoder -> latents -> quantizer -> codes -> quantizer -> quantized -> decoder -> audio
+
+It knows no files and no bytes; `codec.compression` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from codec.config import CodecConfig
+from codec.decoder import Decoder
+from codec.encoder import Encoder
+from codec.quantizer import ResidualVectorQuantizer
+from codec.streaming import State, Tensor
+
+
+class Codec(keras.Model):
+    """A whole codec with weights, ready on construction.
+
+    Shapes:
+        audio: float32 [batch, time, 1] in -1 .. 1, time a multiple of `hop_length`
+        codes: int32 [batch, frame, codebook]; a lower bitrate is a prefix of each row
+
+    Args:
+        config: sizes of the network.
+        dtype: policy of the two networks, such as "mixed_bfloat16"; spectra and the quantizer stay in float32.
+    """
+
+    def __init__(self, config: CodecConfig, dtype: str = "float32", **kwargs: Any) -> None:
+        super().__init__(dtype=dtype, **kwargs)
+        self.config = config
+        self.encoder = Encoder(config, dtype=dtype, name="encoder")
+        self.quantizer = ResidualVectorQuantizer(config.num_codebooks, config.codebook_size, name="quantizer")
+        self.decoder = Decoder(config, dtype=dtype, name="decoder")
+        self.build((None, None, 1))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.encoder.build(input_shape)
+        self.quantizer.build((None, None, self.config.latent_dim))
+        self.decoder.build((None, None, self.config.latent_dim))
+
+    @property
+    def latency(self) -> int:
+        """Samples by which decoded audio lags behind: output sample t + latency is input sample t."""
+        return self.decoder.latency
+
+    def encoder_state(self, batch_size: int) -> State:
+        """The encoder's state of silence."""
+        return self.encoder.initial_state(batch_size)
+
+    def encode_step(self, audio: Tensor, state: State, num_codebooks: int) -> tuple[Tensor, State]:
+        """Code the next block: [batch, n * hop_length, 1] -> [batch, n, num_codebooks]."""
+        latents, state = self.encoder.step(audio, state)
+        return self.quantizer.encode(latents, num_codebooks), state
+
+    def decoder_state(self, batch_size: int) -> State:
+        """The decoder's state of silence."""
+        return self.decoder.initial_state(batch_size)
+
+    def decode_step(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
+        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
+        return self.decoder.step(self.quantizer.decode(codes), state)
+
+    def encode(self, audio: Tensor, num_codebooks: int) -> Tensor:
+        """Code a whole signal: one step from silence."""
+        return self.encode_step(audio, self.encoder_state(ops.shape(audio)[0]), num_codebooks)[0]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Decode a whole signal: one step from silence; the first `latency` samples come before the source's first."""
+        return self.decode_step(codes, self.decoder_state(ops.shape(codes)[0]))[0]
+
+    def call(self, audio: Tensor) -> Tensor:
+        return self.decode(self.encode(audio, self.config.num_codebooks))

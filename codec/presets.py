@@ -1,0 +1,167 @@
+"""Models on disk: a preset is a directory, found by name among the shipped ones or by path.
+
+config.json            the sizes, see `codec.config`
+weights.safetensors    float16; read without executing anything
+card.md                data, licence, figures and limits, for people
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from codec.config import CodecConfig
+from codec.errors import PresetError
+
+if TYPE_CHECKING:
+    import keras
+
+    from codec.model import Codec
+
+DEFAULT_PRESET = "lamella-48k"
+TRAINING_ONLY = ("counts", "sums")  # the moving averages behind a codebook, not needed to code
+
+
+class Preset(NamedTuple):
+    """A shipped model: its name, where it is, and the first line of its card."""
+
+    name: str
+    path: Path
+    description: str
+
+
+def _assets() -> Path:
+    """The folder of shipped models: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "assets"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "assets"
+
+
+def samples() -> Path:
+    """The folder of shipped audio clips."""
+    return _assets() / "samples"
+
+
+def list_presets() -> list[Preset]:
+    """Every shipped model, by name."""
+    return [
+        Preset(path.parent.name, path.parent, _first_line(path.parent / "card.md"))
+        for path in sorted(_assets().glob("*/config.json"))
+    ]
+
+
+def _first_line(card: Path) -> str:
+    lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+    return next((line.lstrip("# ").strip() for line in lines if line.strip()), "")
+
+
+def find_preset(name: str | os.PathLike[str]) -> Path:
+    """The directory of a preset given by name or path; raises PresetError naming the known ones."""
+    if Path(name).joinpath("config.json").is_file():
+        return Path(name)
+    known = {preset.name: preset.path for preset in list_presets()}
+    if str(name) not in known:
+        listed = ", ".join(known) or "none"
+        raise PresetError(
+            f"no model '{name}': neither a directory with a config.json nor a shipped preset ({listed})"
+        )
+    return known[str(name)]
+
+
+def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "float32") -> Codec:
+    """Load a model by name or directory; raises PresetError where its files are missing, damaged or do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from codec.model import Codec
+
+    directory = find_preset(name)
+    codec = Codec(CodecConfig.from_json((directory / "config.json").read_text(encoding="utf-8")), dtype=dtype)
+    path = directory / "weights.safetensors"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise PresetError(f"{path} cannot be read: {error}") from error
+    assign_weights(shipped_weights(codec), tensors, path)
+    codec.quantizer.start(codec.quantizer.codebooks)
+    return codec
+
+
+def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> None:
+    """Write a preset; `card` is Markdown whose first line describes the model."""
+    from safetensors.numpy import save
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = save(_float16(codec))
+    for name, content in (
+        ("weights.safetensors", weights),
+        ("config.json", codec.config.to_json().encode()),
+        ("card.md", card.encode()),
+    ):
+        beside = directory / (name + ".part")
+        beside.write_bytes(content)
+        beside.replace(directory / name)
+
+
+def model_id(codec: Codec) -> bytes:
+    """The first 8 bytes of the SHA-256 of config and shipped weights: files name their model by it."""
+    digest = hashlib.sha256(codec.config.to_json().encode())
+    for name, value in sorted(_float16(codec).items()):
+        digest.update(name.encode())
+        digest.update(value.tobytes())
+    return digest.digest()[:8]
+
+
+def _float16(codec: Codec) -> dict[str, np.ndarray]:
+    return {name: np.asarray(weight, np.float16) for name, weight in shipped_weights(codec).items()}
+
+
+def shipped_weights(codec: Codec) -> dict[str, keras.Variable]:
+    """The weights a preset holds, by name."""
+    weights = named_weights(codec)
+    return {name: weight for name, weight in weights.items() if name.rsplit(".", 1)[-1] not in TRAINING_ONLY}
+
+
+def named_weights(codec: Codec) -> dict[str, keras.Variable]:
+    """Every weight by its place in the structure, such as `encoder.fine.layers.0.layer.kernel`."""
+    return dict(_walk(codec, ""))
+
+
+def _walk(layer: keras.layers.Layer, prefix: str) -> Iterator[tuple[str, keras.Variable]]:
+    """Keras' own variable paths carry counters of the process; names by structure do not."""
+    inner: set[int] = set()
+    for name, child in _children(layer):
+        inner.update(id(weight) for weight in child.weights)
+        yield from _walk(child, f"{prefix}{name}.")
+    yield from ((prefix + weight.name, weight) for weight in layer.weights if id(weight) not in inner)
+
+
+def _children(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Layers held in public attributes, or in lists of them."""
+    import keras
+
+    for name, value in vars(layer).items():
+        parts = enumerate(value) if isinstance(value, list) else [(None, value)]
+        for number, part in parts:
+            if isinstance(part, keras.layers.Layer) and not name.startswith("_"):
+                yield (name if number is None else f"{name}.{number}"), part
+
+
+def assign_weights(weights: dict[str, keras.Variable], tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Fill weights by name; raises PresetError on missing, unknown or misshapen tensors."""
+    if set(weights) != set(tensors):
+        odd = sorted(set(weights) ^ set(tensors))
+        raise PresetError(
+            f"{path} does not fit its config: {len(odd)} tensors missing or unknown, first {odd[0]}"
+        )
+    for name, weight in weights.items():
+        if tuple(weight.shape) != tensors[name].shape:
+            raise PresetError(
+                f"{path}: {name} has shape {tensors[name].shape}, expected {tuple(weight.shape)}"
+            )
+        weight.assign(tensors[name].astype(np.float32))

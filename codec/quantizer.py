@@ -1,0 +1,234 @@
+"""Vectors to integers and back: one codebook, or a stack where each codes what the ones before left.
+
+How a gradient gets past a step that has none: `straight_through` returns the quantized vectors and hands the gradient
+to the latents unchanged (Bengio et al. 2013, arXiv 1308.3432; van den Oord et al. 2017, arXiv 1711.00937, section 3.2).
+Three forms of it go round; tests show what each one does:
+
+    straight_through(latents, quantized)                a custom gradient of two tensors: exact, and what is used here
+    latents + stop_gradient(quantized - latents)        equal to it, but for rounding
+    latents - stop_gradient(quantized - latents)        wrong: decodes 2 * latents - quantized, and still trains
+
+Do not put the custom gradient on a layer's `call` that reads the codebook inside: TensorFlow then asks for a
+`variables` argument, and where it is given, the codebook is silently cut off from every gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec.codebook import Averages, candidates, codewords, count, move, nearest, restart
+from codec.streaming import Tensor
+
+
+@ops.custom_gradient  # on TensorFlow this is tf.custom_gradient, on JAX jax.custom_gradient
+def straight_through(latents: Tensor, quantized: Tensor) -> Any:
+    """Return `quantized` exactly; backward, hand the gradient to `latents` and nothing to `quantized`."""
+
+    def backward(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        return upstream, ops.zeros_like(upstream)
+
+    return quantized, backward
+
+
+class Movement(NamedTuple):
+    """What one training step counted, to move the codebooks by."""
+
+    batch: Averages
+    fresh: Tensor  # [codebook, codebook_size, dim], where dead codewords may start again
+
+
+class Quantized(NamedTuple):
+    """What the residual stack made of the latents in training."""
+
+    quantized: Tensor  # [batch, frame, dim], straight-through
+    commitment: (
+        Tensor  # [], mean squared distance of the targets to their codewords, summed over the active stages
+    )
+    errors: Tensor  # [codebook], mean squared error of the latents after each stage, over the items it is active for
+    movement: Movement
+
+
+class _Descent(NamedTuple):
+    """All stages of a residual stack, one after another, for rows of latents; without gradient."""
+
+    targets: Tensor  # [codebook, rows, dim], what each stage was given
+    codes: Tensor  # int32 [codebook, rows]
+    chosen: Tensor  # [codebook, rows, dim], the codewords
+
+
+class ResidualVectorQuantizer(keras.layers.Layer):
+    """A stack of codebooks, each coding what the ones before left (Zeghidour et al. 2021, arXiv 2107.03312, Alg. 1).
+
+    Every stage sees latents - stop_gradient(sum so far), so each commitment reaches the latents; straight-through is
+    applied once, to the sum, so the gradient of the reconstruction does not grow with the number of stages. The
+    codebooks are no trained weights: they follow by moving averages, and replicas stay equal, their averages averaged.
+
+    Shapes:
+        latents: [batch, frame, dim]
+        codes:   int32 [batch, frame, codebook]; any number of leading codebooks decodes
+
+    Args:
+        num_codebooks: stages.
+        codebook_size: codewords of each.
+        decay: of the moving averages, per training step.
+    """
+
+    def __init__(self, num_codebooks: int, codebook_size: int, decay: float = 0.99, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})  # near ties must not hang on a lower precision
+        if num_codebooks < 1 or codebook_size < 1 or not 0 <= decay < 1:
+            found = f"{num_codebooks}, {codebook_size} and {decay}"
+            raise ValueError(f"need num_codebooks >= 1, codebook_size >= 1 and 0 <= decay < 1, found {found}")
+        self.num_codebooks, self.codebook_size, self.decay = num_codebooks, codebook_size, decay
+
+    def get_config(self) -> dict[str, Any]:
+        """Every constructor argument; the codebooks travel with the weights."""
+        names = ("num_codebooks", "codebook_size", "decay")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = (self.num_codebooks, self.codebook_size, input_shape[-1])
+        frozen = {"trainable": False, "aggregation": "mean"}
+        self.codebooks = self.add_weight(
+            shape, keras.initializers.RandomNormal(0.0, 1.0), name="codebooks", **frozen
+        )
+        self.counts = self.add_weight(shape[:2], "ones", name="counts", **frozen)
+        self.sums = self.add_weight(shape, "zeros", name="sums", **frozen)
+        self.start(self.codebooks)
+
+    def start(self, codebooks: Tensor) -> None:
+        """Begin at given codewords [codebook, codebook_size, dim], each as if chosen once."""
+        self.codebooks.assign(codebooks)
+        self.sums.assign(codebooks)
+        self.counts.assign(ops.ones((self.num_codebooks, self.codebook_size)))
+
+    def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
+        """Codes of the first `num_codebooks` stages, [batch, frame, num_codebooks]."""
+        codes = self._descend(self._rows(latents), num_codebooks).codes
+        return ops.reshape(ops.transpose(codes), (*ops.shape(latents)[:-1], num_codebooks))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Sum of the codewords, [batch, frame, dim]."""
+        books = ops.convert_to_tensor(self.codebooks)
+        return sum(ops.take(books[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1]))
+
+    def quantize_latents(self, latents: Tensor, num_codebooks: Tensor) -> Quantized:
+        """Quantize in training, each item with its own number of stages.
+
+        Args:
+            latents: [batch, frame, dim].
+            num_codebooks: int32 [batch], the stages that are active for each item; a stage counts only these items.
+        """
+        rows = self._rows(latents)
+        stages = np.arange(self.num_codebooks, dtype=np.int32)[:, None]
+        frames = ops.shape(rows)[0] // ops.shape(num_codebooks)[0]
+        weights = ops.cast(ops.repeat(num_codebooks, frames)[None] > stages, "float32")
+        targets, codes, chosen = self._descend(ops.stop_gradient(rows), self.num_codebooks)
+        total = ops.reshape(ops.sum(weights[..., None] * chosen, axis=0), ops.shape(latents))
+        distances = ops.mean(ops.square(rows - ops.stop_gradient(rows - targets + chosen)), axis=-1)
+        each = ops.sum(weights * distances, axis=-1)
+        batch, fresh = (
+            count(targets, codes, weights, self.codebook_size),
+            candidates(targets, weights, self.codebook_size),
+        )
+        return Quantized(
+            straight_through(ops.cast(latents, "float32"), total),
+            ops.sum(each) / ops.cast(ops.shape(rows)[0], "float32"),
+            each / ops.maximum(ops.sum(weights, axis=-1), 1.0),
+            Movement(batch, fresh),
+        )
+
+    def update(self, movement: Movement) -> None:
+        """Move the codebooks by what one training step counted; call it outside the gradient."""
+        before = Averages(ops.convert_to_tensor(self.counts), ops.convert_to_tensor(self.sums))
+        now = restart(move(before, movement.batch, self.decay), movement.fresh, movement.batch)
+        self.counts.assign(now.counts)
+        self.sums.assign(now.sums)
+        self.codebooks.assign(codewords(now))
+
+    def call(self, latents: Tensor) -> Tensor:
+        return self.decode(self.encode(latents, self.num_codebooks))
+
+    def _rows(self, latents: Tensor) -> Tensor:
+        return ops.reshape(ops.cast(latents, "float32"), (-1, self.codebooks.shape[-1]))
+
+    def _descend(self, rows: Tensor, num_codebooks: int) -> _Descent:
+        """Quantize rows [rows, dim], then what is left of them, and so on."""
+        books, targets, codes, chosen = ops.convert_to_tensor(self.codebooks), [], [], []
+        for stage in range(num_codebooks):
+            targets.append(rows)
+            codes.append(nearest(rows, books[stage]))
+            chosen.append(ops.take(books[stage], codes[-1], axis=0))
+            rows = rows - chosen[-1]
+        return _Descent(ops.stack(targets), ops.stack(codes), ops.stack(chosen))
+
+
+class VectorQuantizer(keras.layers.Layer):
+    """Each vector becomes the index of its nearest codeword; the codebook follows by moving averages.
+
+    Usable alone in any Keras model: `call` returns the nearest codewords, straight-through, adds the commitment loss
+    and, in training, moves the codebook.
+
+    Shapes:
+        latents: [batch, ..., dim]
+        codes:   int32 [batch, ...]
+
+    Args:
+        codebook_size: number of codewords.
+        decay: of the moving averages, per training step.
+        commitment: weight of mean((latents - codewords)^2), which keeps the latents near their codewords.
+        codebook: initial codewords, [codebook_size, dim]; random ones otherwise, which the first batches replace.
+    """
+
+    def __init__(
+        self,
+        codebook_size: int,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        codebook: np.ndarray | list[list[float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.codebook_size, self.decay, self.commitment = codebook_size, decay, commitment
+        self.initial_codebook = None if codebook is None else np.asarray(codebook, np.float32)
+        self.stack = ResidualVectorQuantizer(1, codebook_size, decay, name="stack")
+
+    def get_config(self) -> dict[str, Any]:
+        """Every constructor argument but the initial codebook, which travels with the weights."""
+        names = ("codebook_size", "decay", "commitment")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.stack.build(input_shape)
+        if self.initial_codebook is not None:
+            shape = (self.codebook_size, input_shape[-1])
+            if self.initial_codebook.shape != shape:
+                raise ValueError(f"`codebook` must have shape {shape}, found {self.initial_codebook.shape}")
+            self.stack.start(self.initial_codebook[None])
+
+    @property
+    def codebook(self) -> Tensor:
+        """The codewords, [codebook_size, dim]."""
+        return ops.convert_to_tensor(self.stack.codebooks)[0]
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """Index of the nearest codeword, int32 [batch, ...]."""
+        return self.stack.encode(latents, 1)[..., 0]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The codewords, [batch, ..., dim]."""
+        return self.stack.decode(codes[..., None])
+
+    def call(self, latents: Tensor, training: bool = False) -> Tensor:
+        rows = ops.reshape(latents, (1, -1, latents.shape[-1]))
+        found = self.stack.quantize_latents(rows, ops.ones((1,), "int32"))
+        if training:
+            self.stack.update(found.movement)
+        self.add_loss(self.commitment * found.commitment)
+        return ops.reshape(found.quantized, ops.shape(latents))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape

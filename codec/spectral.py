@@ -1,0 +1,153 @@
+r"""From audio to spectral features, and from a spectrum back to audio.
+
+Both work on spectral frames of `spectral_hop` samples (10 ms) and never look ahead. Frame t ends where block t ends:
+
+    blocks         |  t-3  |  t-2  |  t-1  |   t   |
+    long window     ___/-----------------------\__    rises over three blocks, falls over the last; 25 Hz bins
+    short window                    __/-----\__       square root of Hann; synthesis uses it on the same frames
+
+Levels: a spectrum is divided so that white noise of variance v has E|X|^2 = v in the long window and v / 2 in the short.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from codec.config import CodecConfig
+from codec.streaming import State, StreamingLayer, Tensor
+
+BAND_FLOOR = 1e-8  # added to band powers: -80 dB, where silence ends
+BAND_SCALE = 0.2  # brings log energies to the size of the other features
+MAGNITUDE_FLOOR = 1e-8  # added to |X|^2 before a negative power
+SPECTRUM_POWER = -0.7  # X |X|^-0.7: loudness differences shrink to 30 % of their decibels
+PHASE_POWER = -0.6
+
+
+def compress(real: Tensor, imaginary: Tensor, power: float) -> tuple[Tensor, Tensor]:
+    """X |X|^power for a complex X given as two tensors; finite at zero."""
+    gain = ops.exp((power / 2) * ops.log(real * real + imaginary * imaginary + MAGNITUDE_FLOOR))
+    return real * gain, imaginary * gain
+
+
+def synthesis_window(config: CodecConfig) -> np.ndarray:
+    """Square root of a periodic Hann window, [short_window]: its square overlaps to one."""
+    return np.sqrt(np.hanning(config.short_window + 1)[:-1]).astype(np.float32)
+
+
+def analysis_window(config: CodecConfig) -> np.ndarray:
+    """The long asymmetric window, [long_window], of unit energy."""
+    rise, fall = 3 * config.spectral_hop, config.spectral_hop
+    window = np.concatenate([np.hanning(2 * rise)[:rise], np.hanning(2 * fall)[fall:]])
+    return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
+
+
+def band_weights(config: CodecConfig) -> np.ndarray:
+    """Mel bands of the long window, [bins, mel_bands]; columns sum to one, so a band is a mean power per bin."""
+    import librosa
+
+    weights = librosa.filters.mel(
+        sr=config.sample_rate, n_fft=config.long_window, n_mels=config.mel_bands, norm=None
+    ).T.astype(np.float64)
+    weights += 1e-12  # a band narrower than a bin stays finite
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def band_interpolation(config: CodecConfig) -> np.ndarray:
+    """Linear interpolation from mel bands to synthesis bins, [mel_bands, synthesis_bins]."""
+    weights = band_weights(config)
+    centres = np.arange(len(weights)) @ weights / config.long_window  # cycles per sample
+    bins = np.arange(config.synthesis_bins) / config.short_window
+    return np.stack([np.interp(bins, centres, row) for row in np.eye(config.mel_bands)]).astype(np.float32)
+
+
+class Analysis(StreamingLayer):
+    """Audio to spectral features.
+
+    Shapes:
+        x:     [batch, time, 1], time a multiple of `spectral_hop`
+        y:     [batch, spectral frame, features]: re and im of the compressed spectrum, scaled log energies of the mel
+               bands, re and im of the compressed low bins of the short window; `slices` says where
+        state: [batch, 3 * spectral_hop], the last samples
+    """
+
+    def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.config = config
+        self.stride = Fraction(config.spectral_hop)
+        self.window, self.short_window = analysis_window(config), synthesis_window(config)
+        self.bands = band_weights(config)
+        sizes = (2 * config.spectrum_bins, config.mel_bands, 2 * config.phase_bins)
+        ends = np.cumsum(sizes)
+        self.slices = tuple(
+            slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)
+        )  # spectrum, bands, low bins
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, self.slices[-1].stop)
+
+    def initial_state(self, batch_size: int | Tensor) -> State:
+        return ops.zeros((batch_size, 3 * self.config.spectral_hop), "float32")
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        hop = self.config.spectral_hop
+        samples = ops.concatenate([state, ops.cast(x[..., 0], "float32")], axis=1)
+        blocks = ops.reshape(samples, (ops.shape(samples)[0], -1, hop))
+        count = ops.shape(blocks)[1] - 3
+        frames = ops.concatenate([blocks[:, i : i + count] for i in range(4)], axis=-1)
+        features = ops.concatenate(
+            [*self._long_features(frames), *self._low_bins(frames[..., 2 * hop :])], axis=-1
+        )
+        return features, samples[:, ops.shape(samples)[1] - 3 * hop :]
+
+    def _long_features(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Compressed complex bins below `spectrum_limit`, and scaled log energies of all bands."""
+        real, imaginary = ops.rfft(frames * self.window)
+        power = ops.matmul(real * real + imaginary * imaginary, self.bands)
+        bins = self.config.spectrum_bins
+        spectrum = compress(real[..., :bins], imaginary[..., :bins], SPECTRUM_POWER)
+        return (*spectrum, 0.5 * BAND_SCALE * ops.log(power + BAND_FLOOR))
+
+    def _low_bins(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Compressed bins 1, 2, .. of the short window: what the phase path carries."""
+        real, imaginary = ops.rfft(
+            frames * (self.short_window / np.sqrt(self.config.short_window)).astype(np.float32)
+        )
+        low = slice(1, 1 + self.config.phase_bins)
+        return compress(real[..., low], imaginary[..., low], PHASE_POWER)
+
+
+class Synthesis(StreamingLayer):
+    """A spectrum to audio: inverse real FFT, window, overlap-add.
+
+    Frame t covers blocks t-1 and t; block t-1 is complete once frame t is there, so the audio lags one block behind.
+
+    Shapes:
+        x:     [batch, spectral frame, 2 * synthesis_bins], real parts then imaginary parts
+        y:     [batch, time, 1], `spectral_hop` samples a frame
+        state: [batch, 1, spectral_hop], the second half of the last windowed frame
+    """
+
+    def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.config = config
+        self.stride = Fraction(1, config.spectral_hop)
+        self.latency = config.spectral_hop
+        self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, 1)
+
+    def initial_state(self, batch_size: int | Tensor) -> State:
+        return ops.zeros((batch_size, 1, self.config.spectral_hop), "float32")
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        hop, bins = self.config.spectral_hop, self.config.synthesis_bins
+        pieces = ops.irfft((x[..., :bins], x[..., bins:]), fft_length=self.config.short_window) * self.window
+        tails = ops.concatenate([state, pieces[..., hop:]], axis=1)
+        count = ops.shape(tails)[1]
+        blocks = pieces[..., :hop] + tails[:, : count - 1]
+        return ops.reshape(blocks, (ops.shape(blocks)[0], -1, 1)), tails[:, count - 1 :]

@@ -1,0 +1,95 @@
+"""How far decoded audio is from its source: pure functions of two signals, float32 [batch, time].
+
+Every term compares short-time spectra. Frames stand a quarter of a window apart, so a framing is four shifted views.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+from keras import ops
+
+from codec.spectral import SPECTRUM_POWER, compress
+from codec.streaming import Tensor
+
+MEL_FLOOR = 1e-5
+FULL_RATE_CUTOFF = 8000.0  # Hz, where the complex term ends with all codebooks
+COMPLEX_SECONDS = 1024 / 48000
+MEL_SECONDS = tuple(samples / 48000 for samples in (128, 256, 512, 1024, 2048, 4096))
+MEL_BANDS = (10, 20, 40, 80, 160, 320)
+
+
+def spectra(audio: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Short-time spectra with a Hann window, hop a quarter: [batch, time] -> re and im [batch, frame, bin]."""
+    hop = window // 4
+    count = audio.shape[1] // hop
+    blocks = ops.reshape(audio[:, : count * hop], (-1, count, hop))
+    frames = ops.concatenate([blocks[:, i : count - 3 + i] for i in range(4)], axis=-1)
+    return ops.rfft(frames * _hann(window))
+
+
+@functools.cache
+def _hann(window: int) -> np.ndarray:
+    return np.hanning(window + 1)[:-1].astype(np.float32)
+
+
+@functools.cache
+def _mel_filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
+    """[bins, bands], as in the metric of DAC."""
+    import librosa
+
+    return librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands).T.astype(np.float32)
+
+
+def mel_distances(reference: Tensor, decoded: Tensor, sample_rate: int, scales: tuple[int, ...]) -> Tensor:
+    """Mean absolute difference of log10 mel magnitudes, summed over windows; per item, [batch].
+
+    The metric of Kumar et al. 2023 (arXiv 2306.06546, section 3.4), at those of six windows of 2.7 to 85 ms that
+    `scales` (0 .. 5) names.
+    """
+    total = 0.0
+    for scale in scales:
+        window = 4 * round(MEL_SECONDS[scale] * sample_rate / 4)
+        filters = _mel_filters(sample_rate, window, MEL_BANDS[scale])
+        difference = _log_mel(reference, window, filters) - _log_mel(decoded, window, filters)
+        total = total + ops.mean(ops.abs(difference), axis=(1, 2))
+    return total
+
+
+def _log_mel(audio: Tensor, window: int, filters: np.ndarray) -> Tensor:
+    real, imaginary = spectra(audio, window)
+    magnitude = ops.sqrt(real * real + imaginary * imaginary + 1e-10)
+    return ops.log(ops.maximum(ops.matmul(magnitude, filters), MEL_FLOOR)) / np.log(10)
+
+
+def complex_distances(reference: Tensor, decoded: Tensor, sample_rate: int, cutoffs: Tensor) -> Tensor:
+    """Mean absolute difference of compressed complex bins below each item's cut-off (Hz, [batch]); per item, [batch].
+
+    Phase is worth comparing only where there are bits for it: above, the best guess is silence, and must not be taught.
+    """
+    window = 4 * round(COMPLEX_SECONDS * sample_rate / 4)
+    bins = min(window // 2 + 1, math.ceil(1.25 * FULL_RATE_CUTOFF * window / sample_rate))
+    frequencies = np.arange(bins, dtype=np.float32) * sample_rate / window
+    weights = ops.clip(
+        5.0 - 4.0 * frequencies / cutoffs[:, None], 0.0, 1.0
+    )  # falls from the cut-off to 1.25 times it
+    difference = 0.0
+    for ours, theirs in zip(
+        *(_compressed(signal, window, bins) for signal in (reference, decoded)), strict=True
+    ):
+        difference = difference + ops.mean(ops.abs(ours - theirs), axis=1)
+    return ops.sum(weights * difference, axis=1) / ops.sum(weights, axis=1)
+
+
+def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:
+    """The lowest bins, brought to unit window energy and compressed."""
+    level = np.float32(1 / np.sqrt(np.sum(_hann(window) ** 2)))
+    real, imaginary = spectra(audio, window)
+    return compress(real[..., :bins] * level, imaginary[..., :bins] * level, SPECTRUM_POWER)
+
+
+def complex_cutoffs(num_codebooks: Tensor, all_codebooks: int) -> Tensor:
+    """Where the complex term ends for each item, Hz: in proportion to its rate."""
+    return FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / all_codebooks
