@@ -47,7 +47,7 @@ class Codec(keras.Model):
     @property
     def latency(self) -> int:
         """Samples by which decoded audio lags behind: output sample t + latency is input sample t."""
-        return self.decoder.latency
+        return int(self.decoder.latency)
 
     def encoder_state(self, batch_size: int) -> State:
         """The encoder's state of silence."""

@@ -6,7 +6,7 @@ Both work on spectral frames of `spectral_hop` samples (10 ms) and never look ah
     long window     ___/-----------------------\__    rises over three blocks, falls over the last; 25 Hz bins
     short window                    __/-----\__       square root of Hann; synthesis uses it on the same frames
 
-Levels: a spectrum is divided so that white noise of variance v has E|X|^2 = v in the long window and v / 2 in the short.
+Levels: white noise of variance v has E|X|^2 = v in the long window and v / 2 in the short.
 """
 
 from __future__ import annotations
