@@ -65,7 +65,9 @@ class CausalConv1D(_CausalWindow):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self.conv.build(input_shape)
+        self.conv.build(
+            (None, None, self.channels)
+        )  # of any time: the state makes up for what a kernel lacks
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.filters)
