@@ -65,9 +65,7 @@ class CausalConv1D(_CausalWindow):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self.conv.build(
-            (None, None, self.channels)
-        )  # of any time: the state makes up for what a kernel lacks
+        self.conv.build((None, None, self.channels))  # a signal may be shorter than the kernel
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.filters)
@@ -99,8 +97,8 @@ class ConvNeXtBlock(_CausalWindow):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         for layer in (self.mix, self.norm, self.expand):
-            layer.build(input_shape)
-        self.project.build((*input_shape[:-1], self.expand.units))
+            layer.build((None, None, self.channels))  # a signal may be shorter than the kernel
+        self.project.build((None, None, self.expand.units))
         self.scale = self.add_weight((self.channels,), keras.initializers.Constant(0.2), name="scale")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
