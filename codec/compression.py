@@ -3,8 +3,8 @@
     compress     audio -> resample -> mid and side -> encode_step -> codes -> bitstream
     decompress   bitstream -> codes -> decode_step -> left and right -> resample -> audio
 
-A chunk of codes is one step of the codec, in a file as in a live stream, so both give the same codes. Here alone
-bytes and tensors meet.
+A chunk of codes is one step of the codec, always of the same length, in a file as in a live stream, so both give the
+same codes. Here alone bytes and tensors meet.
 """
 
 from __future__ import annotations
@@ -200,9 +200,12 @@ class EncoderStream:
         return waiting
 
     def _step(self, samples: np.ndarray) -> np.ndarray:
-        batch = _to_mid_and_side(samples).T[:, :, np.newaxis]
-        codes, self._state = self._codec.encode_step(batch, self._state, self._num_codebooks)
-        return np.asarray(codes, np.int32)
+        """Code a chunk; the last one is filled up with silence, so that one compiled graph serves all."""
+        hop = self._codec.config.hop_length
+        block = np.pad(_to_mid_and_side(samples), ((0, self.frames_per_chunk * hop - len(samples)), (0, 0)))
+        batch = block.T[:, :, np.newaxis]
+        codes, self._state = self._codec.fast_encode_step(batch, self._state, self._num_codebooks)
+        return np.asarray(codes, np.int32)[:, : len(samples) // hop]
 
 
 class DecoderStream:
@@ -220,10 +223,17 @@ class DecoderStream:
         self._early = codec.latency  # samples before the source's first that are still to come
         self._state = codec.decoder_state(channels)
 
-    def push(self, codes: np.ndarray) -> np.ndarray:
-        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels]."""
-        sound, self._state = self._codec.decode_step(np.asarray(codes, np.int32), self._state)
-        samples = _to_left_and_right(np.asarray(sound, np.float32)[:, :, 0].T)
+    def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
+        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
+
+        The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
+        already for the chunks before; what that adds is cut off again.
+        """
+        frames = codes.shape[1]
+        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
+        sound, self._state = self._codec.fast_decode_step(block, self._state)
+        sound = np.asarray(sound, np.float32)[:, : frames * self._codec.config.hop_length, 0]
+        samples = _to_left_and_right(sound.T)
         early = min(self._early, len(samples))
         self._early -= early
         return self._resampler.push(samples[early:])
@@ -275,7 +285,7 @@ def _check_fits(header: bitstream.Header, codec: Codec) -> None:
 def _decoded(reader: bitstream.Reader, decoder: DecoderStream, name: str) -> Iterator[np.ndarray]:
     with naming_damage(name):
         for chunk in reader:
-            yield decoder.push(chunk.codes)
+            yield decoder.push(chunk.codes, fill_to=reader.header.frames_per_chunk)
     yield decoder.flush()
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.config import CodecConfig
@@ -21,31 +22,54 @@ from codec.layers import ConvNeXtBlock, dense, layer_norm
 from codec.spectral import BAND_SCALE, Analysis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
 
+PHASE_SHARE = 0.15  # of the latents' variance; found by trial, more was worse for the envelope
+
 
 class Standardize(StreamingLayer):
-    """Centre each dimension and scale all of them by one number, from running statistics.
+    """Centre each dimension and scale each block of them by one number, from running statistics.
 
-    One number for all keeps the dimensions' proportions, which decide where the quantizer spends its bits.
+    One number for a block keeps its dimensions' proportions, which decide where the quantizer spends its bits. Each
+    block's share of the variance is fixed: left to itself, training grew the phase block from 15 % to 60 % in 500
+    steps, and what the envelope lost was heard at every rate.
+
+    Args:
+        shares: of each block, its number of dimensions and its share of the variance; the whole has a variance of
+            one a dimension.
     """
 
-    def __init__(self, dim: int, **kwargs: Any) -> None:
+    def __init__(self, shares: tuple[tuple[int, float], ...], **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.mean = self.add_weight((dim,), "zeros", trainable=False, aggregation="mean", name="mean")
-        self.variance = self.add_weight((), "ones", trainable=False, aggregation="mean", name="variance")
+        dims = np.array([dim for dim, _ in shares])
+        self.blocks = np.repeat(np.eye(len(shares), dtype=np.float32), dims, axis=0)  # [dim, block]
+        self.dims = dims.astype(np.float32)
+        self.targets = np.array([share * dims.sum() / dim for dim, share in shares], np.float32)
+        self.mean = self.add_weight(
+            (len(self.blocks),), "zeros", trainable=False, aggregation="mean", name="mean"
+        )
+        self.variance = self.add_weight(
+            (len(shares),),
+            lambda shape, dtype: ops.convert_to_tensor(self.targets, dtype),
+            trainable=False,
+            aggregation="mean",
+            name="variance",
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return (x - ops.convert_to_tensor(self.mean)) * ops.rsqrt(self.variance + 1e-8), state
+        return (x - ops.convert_to_tensor(self.mean)) / self._scale(), state
+
+    def _scale(self) -> Tensor:
+        """What each dimension is divided by, [dim]."""
+        return ops.matmul(self.blocks, ops.sqrt(self.variance / self.targets + 1e-8))
 
     def update(self, standardized: Tensor, decay: float) -> None:
         """Move the statistics towards those of a batch, given what `step` made of it: [batch, frame, dim]."""
         mean = ops.mean(standardized, axis=(0, 1))
-        variance = ops.mean(ops.square(standardized - mean))
-        scale = ops.sqrt(self.variance + 1e-8)
-        self.mean.assign(self.mean + (1 - decay) * scale * mean)
-        self.variance.assign(self.variance * (decay + (1 - decay) * variance))
+        variance = ops.matmul(ops.mean(ops.square(standardized - mean), axis=(0, 1)), self.blocks) / self.dims
+        self.mean.assign(self.mean + (1 - decay) * self._scale() * mean)
+        self.variance.assign(self.variance * (decay + (1 - decay) * variance / self.targets))
 
 
 class Encoder(StreamingLayer):
@@ -81,7 +105,9 @@ class Encoder(StreamingLayer):
         self.phase_map = keras.layers.Dense(
             config.phase_dim, use_bias=False, dtype="float32", name="phase_map"
         )
-        self.standardize = Standardize(config.latent_dim)
+        self.standardize = Standardize(
+            ((config.envelope_dim, 1 - PHASE_SHARE), (config.phase_dim, PHASE_SHARE))
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         config = self.config

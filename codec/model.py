@@ -7,11 +7,14 @@ It knows no files and no bytes; `codec.compression` does.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from codec.compiled import compiled
 from codec.config import CodecConfig
 from codec.decoder import Decoder
 from codec.encoder import Encoder
@@ -65,6 +68,16 @@ class Codec(keras.Model):
     def decode_step(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
         """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
         return self.decoder.step(self.quantizer.decode(codes), state)
+
+    @functools.cached_property
+    def fast_encode_step(self) -> Callable[..., tuple[Tensor, State]]:
+        """`encode_step` as one graph: a second or two for the first block of each shape, then much faster."""
+        return compiled(self.encode_step, fixed=("num_codebooks",))
+
+    @functools.cached_property
+    def fast_decode_step(self) -> Callable[..., tuple[Tensor, State]]:
+        """`decode_step` as one graph."""
+        return compiled(self.decode_step)
 
     def encode(self, audio: Tensor, num_codebooks: int) -> Tensor:
         """Code a whole signal: one step from silence."""

@@ -46,14 +46,31 @@ def analysis_window(config: CodecConfig) -> np.ndarray:
 
 
 def band_weights(config: CodecConfig) -> np.ndarray:
-    """Mel bands of the long window, [bins, mel_bands]; columns sum to one, so a band is a mean power per bin."""
-    import librosa
+    """Mel bands of the long window, [bins, mel_bands]; columns sum to one, so a band is a mean power per bin.
 
-    weights = librosa.filters.mel(
-        sr=config.sample_rate, n_fft=config.long_window, n_mels=config.mel_bands, norm=None
-    ).T.astype(np.float64)
+    The triangles are librosa's (a test compares them); importing it would double the time to load a model.
+    """
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(config.sample_rate / 2), config.mel_bands + 2))
+    distances = (
+        edges - np.arange(config.long_window // 2 + 1)[:, None] * config.sample_rate / config.long_window
+    )
+    rising, falling = -distances[:, :-2] / np.diff(edges)[:-1], distances[:, 2:] / np.diff(edges)[1:]
+    weights = np.maximum(0.0, np.minimum(rising, falling))
     weights += 1e-12  # a band narrower than a bin stays finite
     return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def _hz_to_mel(frequency: float) -> float:
+    """Slaney's scale: 3 mel per 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4."""
+    return (
+        15.0 + 27.0 * np.log(frequency / 1000.0) / np.log(6.4)
+        if frequency >= 1000.0
+        else frequency * 3.0 / 200.0
+    )
+
+
+def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
+    return np.where(mels >= 15.0, 1000.0 * 6.4 ** ((mels - 15.0) / 27.0), mels * 200.0 / 3.0)
 
 
 def band_interpolation(config: CodecConfig) -> np.ndarray:

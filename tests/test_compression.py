@@ -50,7 +50,7 @@ class Through:
     def encoder_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, 0))
 
-    def encode_step(
+    def fast_encode_step(
         self, audio: np.ndarray, state: np.ndarray, num_codebooks: int
     ) -> tuple[np.ndarray, np.ndarray]:
         assert audio.dtype == np.float32 and num_codebooks == self.config.num_codebooks
@@ -60,7 +60,7 @@ class Through:
     def decoder_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, self.latency, 1), np.float32)
 
-    def decode_step(self, codes: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def fast_decode_step(self, codes: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         sound = (codes.reshape(len(codes), -1, 1) - 32768).astype(np.float32) / 32768
         sound = np.concatenate([state, sound], axis=1)
         return sound[:, : -self.latency], sound[:, -self.latency :]

@@ -12,7 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("c*/**/*.py"))
-NETWORK = ("streaming", "layers", "spectral", "encoder", "codebook", "quantizer", "decoder", "model")
+NETWORK = (
+    "compiled",
+    "streaming",
+    "layers",
+    "spectral",
+    "encoder",
+    "codebook",
+    "quantizer",
+    "decoder",
+    "model",
+)
 
 TIERS = (
     ("codec.errors", "codec.config", "codec.bitstream"),
@@ -35,8 +45,8 @@ FORBIDDEN = {
 }
 
 # The few places that know which backend Keras runs on.
-TENSORFLOW = ("codec/export.py", "codec/training/steps.py")
-JAX = ("codec/training/steps.py",)
+TENSORFLOW = ("codec/compiled.py", "codec/export.py", "codec/training/steps.py")
+JAX = ("codec/compiled.py", "codec/training/steps.py")
 
 # Loaded only when a verb runs, so that `lamella --help` is quick.
 CHEAP_FOR_CLI = ("codec", "codec.errors")

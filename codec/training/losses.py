@@ -65,7 +65,10 @@ def _log_mel(audio: Tensor, window: int, filters: np.ndarray) -> Tensor:
 
 
 def complex_distances(reference: Tensor, decoded: Tensor, sample_rate: int, cutoffs: Tensor) -> Tensor:
-    """Mean absolute difference of compressed complex bins below each item's cut-off (Hz, [batch]); per item, [batch].
+    """Absolute difference of compressed complex bins below each item's cut-off (Hz, [batch]); per item, [batch].
+
+    It is the sum over these bins divided by the number of bins below 8 kHz, whatever the cut-off: a mean over few bins
+    would weigh each of them more, and pull the latents of low rates towards phase.
 
     Phase is worth comparing only where there are bits for it: above, the best guess is silence, and must not be taught.
     """
@@ -80,7 +83,7 @@ def complex_distances(reference: Tensor, decoded: Tensor, sample_rate: int, cuto
         *(_compressed(signal, window, bins) for signal in (reference, decoded)), strict=True
     ):
         difference = difference + ops.mean(ops.abs(ours - theirs), axis=1)
-    return ops.sum(weights * difference, axis=1) / ops.sum(weights, axis=1)
+    return ops.sum(weights * difference, axis=1) / (FULL_RATE_CUTOFF * window / sample_rate)
 
 
 def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:

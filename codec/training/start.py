@@ -12,11 +12,9 @@ import numpy as np
 from keras import ops
 
 from codec.codebook import residual_kmeans
-from codec.encoder import pair
+from codec.encoder import PHASE_SHARE, pair
 from codec.model import Codec
 from codec.spectral import BAND_SCALE
-
-PHASE_SHARE = 0.15  # of the latents' variance; found by trial, more was worse for the envelope
 
 
 class PrincipalMap(NamedTuple):
@@ -67,7 +65,8 @@ def _rows(codec: Codec, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def kmeans_start(codec: Codec, audio: Iterable[np.ndarray], iterations: int, seed: int) -> None:
     """Set all codebooks by residual k-means on the latents of segments [batch, time, 1]."""
-    latents = [ops.convert_to_numpy(codec.encoder(block)) for block in audio]
+    steps = (codec.encoder.step(block, codec.encoder_state(len(block)))[0] for block in audio)
+    latents = [ops.convert_to_numpy(block) for block in steps]
     rows = np.concatenate([block.reshape(-1, block.shape[-1]) for block in latents])
     shape = codec.config.num_codebooks, codec.config.codebook_size
     codec.quantizer.start(residual_kmeans(rows, shape, iterations, np.random.default_rng(seed)))
