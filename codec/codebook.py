@@ -27,9 +27,14 @@ class Averages(NamedTuple):
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codeword, Euclidean, in float32: [rows, dim], [size, dim] -> int32 [rows]."""
+    """Index of the nearest codeword, Euclidean, in float32: [rows, dim], [size, dim] -> int32 [rows].
+
+    The first of equally near ones. Two plain reductions do it: TensorFlow's argmin takes several times as long on a CPU.
+    """
     distances = ops.sum(codebook * codebook, axis=-1) - 2 * ops.matmul(vectors, ops.transpose(codebook))
-    return ops.cast(ops.argmin(distances, axis=-1), "int32")
+    least, last = ops.min(distances, axis=-1, keepdims=True), codebook.shape[0] - 1
+    numbers = np.arange(last + 1, dtype=np.float32)
+    return ops.cast(ops.min(ops.where(distances <= least, numbers, float(last)), axis=-1), "int32")
 
 
 def count(vectors: Tensor, codes: Tensor, weights: Tensor, size: int) -> Averages:
