@@ -60,12 +60,13 @@ class _Descent(NamedTuple):
     chosen: Tensor  # [codebook, rows, dim], the codewords
 
 
+@keras.saving.register_keras_serializable("lamella")
 class ResidualVectorQuantizer(keras.layers.Layer):
     """A stack of codebooks, each coding what the ones before left (Zeghidour et al. 2021, arXiv 2107.03312, Alg. 1).
 
     Every stage sees latents - stop_gradient(sum so far), so each commitment reaches the latents; straight-through is
     applied once, to the sum, so the gradient of the reconstruction does not grow with the number of stages. The
-    codebooks are no trained weights: they follow by moving averages, and replicas stay equal, their averages averaged.
+    codebooks are no trained weights: they follow by moving averages, and replicas stay equal, see `update`.
 
     Shapes:
         latents: [batch, frame, dim]
@@ -83,6 +84,8 @@ class ResidualVectorQuantizer(keras.layers.Layer):
             found = f"{num_codebooks}, {codebook_size} and {decay}"
             raise ValueError(f"need num_codebooks >= 1, codebook_size >= 1 and 0 <= decay < 1, found {found}")
         self.num_codebooks, self.codebook_size, self.decay = num_codebooks, codebook_size, decay
+        # Gives the same numbers at each call, so `sums` begin as `codebooks`. What `build` assigned, `fit` would lose.
+        self.initializer: Any = keras.initializers.RandomNormal(0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; the codebooks travel with the weights."""
@@ -91,13 +94,12 @@ class ResidualVectorQuantizer(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (self.num_codebooks, self.codebook_size, input_shape[-1])
-        frozen = {"trainable": False, "aggregation": "mean"}
         self.codebooks = self.add_weight(
-            shape, keras.initializers.RandomNormal(0.0, 1.0), name="codebooks", **frozen
+            shape, self.initializer, trainable=False, aggregation="only_first_replica", name="codebooks"
         )
-        self.counts = self.add_weight(shape[:2], "ones", name="counts", **frozen)
-        self.sums = self.add_weight(shape, "zeros", name="sums", **frozen)
-        self.start(self.codebooks)
+        averaged = {"trainable": False, "aggregation": "mean"}
+        self.counts = self.add_weight(shape[:2], "ones", name="counts", **averaged)
+        self.sums = self.add_weight(shape, self.initializer, name="sums", **averaged)
 
     def start(self, codebooks: Tensor) -> None:
         """Begin at given codewords [codebook, codebook_size, dim], each as if chosen once."""
@@ -142,12 +144,23 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         )
 
     def update(self, movement: Movement) -> None:
-        """Move the codebooks by what one training step counted; call it outside the gradient."""
-        before = Averages(ops.convert_to_tensor(self.counts), ops.convert_to_tensor(self.sums))
-        now = restart(move(before, movement.batch, self.decay), movement.fresh, movement.batch)
-        self.counts.assign(now.counts)
-        self.sums.assign(now.sums)
-        self.codebooks.assign(codewords(now))
+        """Move the codebooks by what one training step counted; call it outside the gradient.
+
+        Of several replicas each brings its own movement. Every assignment merges them: the averages are averaged, and
+        what the codebooks are given is that of the first replica; so what is read back is the same on all.
+        """
+        self._keep(move(self._averages(), movement.batch, self.decay))
+        self.codebooks.assign(movement.fresh)
+        fresh = ops.convert_to_tensor(self.codebooks)
+        self._keep(restart(self._averages(), fresh, movement.batch))
+        self.codebooks.assign(codewords(self._averages()))
+
+    def _averages(self) -> Averages:
+        return Averages(ops.convert_to_tensor(self.counts), ops.convert_to_tensor(self.sums))
+
+    def _keep(self, averages: Averages) -> None:
+        self.counts.assign(averages.counts)
+        self.sums.assign(averages.sums)
 
     def call(self, latents: Tensor) -> Tensor:
         return self.decode(self.encode(latents, self.num_codebooks))
@@ -166,6 +179,7 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         return _Descent(ops.stack(targets), ops.stack(codes), ops.stack(chosen))
 
 
+@keras.saving.register_keras_serializable("lamella")
 class VectorQuantizer(keras.layers.Layer):
     """Each vector becomes the index of its nearest codeword; the codebook follows by moving averages.
 
@@ -202,12 +216,12 @@ class VectorQuantizer(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.stack.build(input_shape)
         if self.initial_codebook is not None:
             shape = (self.codebook_size, input_shape[-1])
             if self.initial_codebook.shape != shape:
                 raise ValueError(f"`codebook` must have shape {shape}, found {self.initial_codebook.shape}")
-            self.stack.start(self.initial_codebook[None])
+            self.stack.initializer = keras.initializers.Constant(self.initial_codebook[None])
+        self.stack.build(input_shape)
 
     @property
     def codebook(self) -> Tensor:
