@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.backend import load_backend
-from cli.options import quiet
+from cli.backend import load_backend_for_training
+from cli.options import force, quiet
+from cli.status import Status
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
-COUNT = click.IntRange(min=1)
+FOLDER, COUNT = click.Path(path_type=Path), click.IntRange(min=1)
+MINUTES, SECONDS = click.FloatRange(min=0, min_open=True), click.FloatRange(min=0.5)
+CHECKPOINT = "training/checkpoint.safetensors"
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--output", "-o", required=True, metavar="DIR", help="The new model.")
-@click.option("--minutes", type=POSITIVE, metavar="M", help="How long.  [default: 60]")
+@click.argument("folder", type=FOLDER)
+@click.option("--output", "-o", required=True, type=FOLDER, metavar="DIR", help="The new model.")
+@click.option("--minutes", type=MINUTES, metavar="M", help="How long.  [default: 60]")
 @click.option("--steps", type=COUNT, metavar="N", help="How many steps, in place of --minutes.")
 @click.option("--batch-size", type=COUNT, metavar="N", help="Segments in a step.  [default: 8]")
-@click.option("--segment", type=click.FloatRange(min=0.5), metavar="S", help="Seconds of each.  [default: 2]")
+@click.option("--segment", "segment_seconds", type=SECONDS, metavar="S", help="In seconds.  [default: 2]")
 @click.option("--from", "start", metavar="NAME|DIR", help="Start from this model.")
+@force
 @quiet
-def train(
-    folder: Path,
-    output: str,
-    minutes: float | None,
-    steps: int | None,
-    batch_size: int | None,
-    segment: float | None,
-    start: str | None,
-    quiet: bool,
-) -> None:
+def train(folder: Path, output: Path, start: str | None, force: bool, quiet: bool, **given: Any) -> None:
     """Train a model on a folder of recordings.
 
-    All sound files in FOLDER and the folders in it are used. Ctrl-C stops; the same command goes on from there.
+    All sound files in FOLDER and the folders in it are used. Ctrl-C stops; the same command goes on from there, and
+    with more minutes or steps also after the end. Only --force overwrites a model whose training cannot go on.
 
     \b
     lamella train ~/recordings --output my-model --minutes 60
     lamella compress --model my-model talk.wav talk.lam
     """
-    if minutes is not None and steps is not None:
+    if given["minutes"] is not None and given["steps"] is not None:
         raise click.UsageError("give --minutes or --steps, not both")
     if not folder.is_dir():
         raise click.ClickException(f"{folder}: there is no such folder")
-    os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")  # faster on many CPUs; read by TensorFlow
-    load_backend()
+    if (output / "config.json").is_file() and not (output / CHECKPOINT).is_file() and not force:
+        raise click.ClickException(f"{output} is a model with no training to go on; --force overwrites it")
+    status = Status(quiet)
+    status.say("starting; the first steps come in about two minutes")
+    load_backend_for_training()
     from codec.presets import load_codec
     from codec.training.recipe import Recipe
+    from codec.training.steps import present_policy
     from codec.training.trainer import train as run
 
-    given: dict[str, Any] = {"minutes": minutes, "steps": steps}
-    given |= {"batch_size": batch_size, "segment_seconds": segment}
     recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
-    codec = load_codec(start) if start else None
-    run(folder, Path(output), recipe, lambda line: None if quiet else click.echo(line, err=True), codec)
+    codec = load_codec(start, present_policy()) if start else None
+    try:
+        run(folder, output, recipe, status.say, codec, show=status.show if status.terminal else None)
+    except KeyboardInterrupt as stopped:
+        raise click.ClickException(str(stopped) or "interrupted before the training began") from stopped
+    finally:
+        status.clear()

@@ -27,6 +27,7 @@ from cli import files
 from cli.main import lamella, one_line
 from cli.options import parse_bitrate
 from cli.progress import progress
+from cli.status import Status
 
 ROOT = Path(__file__).parent.parent
 NEGATIVE = ROOT / "tests" / "negative"
@@ -191,17 +192,23 @@ class TestDemo:
 
 
 class TestTrain:
+    @pytest.fixture(autouse=True)
+    def plain_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the verb tells TensorFlow to do is not meant for the other tests."""
+        for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+
     @pytest.fixture
     def given(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         """What the trainer is called with, in place of training."""
         given: dict[str, Any] = {}
 
-        def record(folder: Path, output: Path, recipe: object, say: Any, codec: object) -> None:
-            given.update(folder=folder, output=output, recipe=recipe, codec=codec)
+        def record(folder: Path, output: Path, recipe: object, say: Any, codec: object, show: Any) -> None:
+            given.update(folder=folder, output=output, recipe=recipe, codec=codec, show=show)
             say("step 1")
 
         monkeypatch.setattr("codec.training.trainer.train", record)
-        monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "STRICT")
         return given
 
     def test_arguments_reach_the_trainer(self, folder: Path, given: dict[str, Any]) -> None:
@@ -209,8 +216,10 @@ class TestTrain:
         assert (given["folder"], given["output"]) == (folder, folder / "model")
         recipe = given["recipe"]
         assert (recipe.steps, recipe.batch_size, recipe.segment_seconds) == (5, 2, 1.0)
-        assert given["codec"] is None
-        assert (said.stdout, said.stderr) == ("", "step 1\n")
+        assert (given["codec"], given["show"]) == (None, None)
+        assert said.stdout == ""
+        assert said.stderr.splitlines()[0].startswith("starting")
+        assert said.stderr.splitlines()[1:] == ["step 1"]
 
     def test_from_a_model(self, folder: Path, given: dict[str, Any], tiny_preset: Path) -> None:
         said = works("train", folder, "-o", folder / "m", "--from", tiny_preset, "--minutes", 0.5, "-q")
@@ -229,6 +238,41 @@ class TestTrain:
         result = run("train", folder, "-o", folder / "model", "--steps", 1)
         assert result.exit_code == 1
         assert result.stderr.splitlines()[-1].startswith("Error: no audio found in")
+
+    def test_a_model_is_overwritten_only_by_force(
+        self, folder: Path, given: dict[str, Any], tiny_preset: Path
+    ) -> None:
+        assert "--force overwrites it" in fails("train", folder, "-o", tiny_preset)
+        works("train", folder, "-o", tiny_preset, "--force")
+        assert given["output"] == tiny_preset
+
+    @pytest.mark.parametrize(
+        ("stop", "line"),
+        [
+            (KeyboardInterrupt("stopped after 3 steps"), "Error: stopped after 3 steps"),
+            (KeyboardInterrupt(), "Error: interrupted before the training began"),
+        ],
+    )
+    def test_an_interrupt_is_one_line(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, line: str
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            raise stop
+
+        monkeypatch.setattr("codec.training.trainer.train", interrupted)
+        result = run("train", folder, "-o", folder / "model", "--quiet")
+        assert (result.exit_code, result.stderr.strip()) == (1, line)
+
+    def test_the_status_changes_in_place_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        screen = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", screen)
+        monkeypatch.setattr(screen, "isatty", lambda: True)
+        status = Status(quiet=False)
+        status.show("step 1")
+        status.show("step 2")  # too soon
+        status.say("done")
+        assert screen.getvalue() == "\r\x1b[Kstep 1\r\x1b[Kdone\n"
+        assert not Status(quiet=True).terminal
 
 
 class TestBadSound:

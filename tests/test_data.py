@@ -29,12 +29,11 @@ from codec.training.data import (
     draw_batch,
     held_out_segments,
     prefetch,
+    rate_shares,
 )
 
 RATE = 8000  # Hz
-SPEC = BatchSpec(
-    batch_size=8, segment_length=2000, seed=3, restart_shape=(2, 16), band_limits=(1000.0, 2000.0)
-)
+SPEC = BatchSpec(batch_size=8, segment_length=2000, seed=3, band_limits=(1000.0, 2000.0))
 
 
 def write(path: Path, seconds: float = 1.0, level: float = 0.3, rate: int = RATE, channels: int = 1) -> Path:
@@ -271,12 +270,23 @@ def test_shapes_types_and_ranges(corpus: Corpus) -> None:
         assert (batch.audio.shape, batch.audio.dtype) == ((8, 2000, 1), np.float32)
         assert (batch.num_codebooks.shape, batch.num_codebooks.dtype) == ((8,), np.int32)
         assert (batch.noise_start.shape, batch.noise_start.dtype) == ((8,), np.int32)
-        assert (batch.restart_picks.shape, batch.restart_picks.dtype) == ((2, 16), np.float32)
         assert batch.noise_start.min() >= 0 and batch.noise_start.max() < 4096
-        assert batch.restart_picks.min() >= 0 and batch.restart_picks.max() < 1
         assert 0 <= batch.latent_noise_seed < 2**31 - 1
         assert np.abs(batch.audio).max() <= 0.991
         assert np.isfinite(batch.audio).all()
+
+
+@pytest.mark.parametrize("codebooks", [(2,), (3,), (3, 6), (3, 6, 12), (3, 6, 12, 24), (5, 7)])
+def test_the_shares_of_any_rates(codebooks: tuple[int, ...]) -> None:
+    shares = rate_shares(codebooks)
+    assert tuple(count for count, _ in shares) == codebooks
+    assert sum(share for _, share in shares) == pytest.approx(1)
+    assert min(share for _, share in shares) >= 0.2
+    BatchSpec(4, 1, rates=shares)  # is taken
+
+
+def test_the_shares_of_the_shipped_rates() -> None:
+    assert [share for _, share in rate_shares((3, 6, 12, 24))] == pytest.approx([0.2, 0.25, 0.3, 0.25])
 
 
 @given(st.integers(4, 64), st.integers(0, 1000))

@@ -29,6 +29,7 @@ __all__ = [
     "draw_batch",
     "held_out_segments",
     "prefetch",
+    "rate_shares",
 ]
 
 QUIET_RMS = 1e-4  # segments below are drawn again, at most MAX_REDRAWS times
@@ -46,7 +47,14 @@ class RateShare(NamedTuple):
     share: float
 
 
-DEFAULT_RATES = (RateShare(3, 0.2), RateShare(6, 0.25), RateShare(12, 0.3), RateShare(24, 0.25))
+RATE_WEIGHTS = {3: 0.2, 6: 0.25, 12: 0.3, 24: 0.25}  # of the shipped rates; the others weigh OTHER_WEIGHT
+OTHER_WEIGHT = 0.25
+
+
+def rate_shares(codebooks: tuple[int, ...]) -> tuple[RateShare, ...]:
+    """Share a batch among the numbers of codebooks that a model ships with."""
+    weights = [RATE_WEIGHTS.get(count, OTHER_WEIGHT) for count in codebooks]
+    return tuple(RateShare(count, w / sum(weights)) for count, w in zip(codebooks, weights, strict=True))
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,13 @@ class BatchSpec:
     """What a batch is made of; with a step number it fixes every sample and random number of that batch.
 
     segment_length: samples. gain, mix_level: ranges in dB (mix_level: how far the second item of a mix lies
-    below the first). band_limits: Hz. restart_shape: (codebooks, entries of each). *_probability: per item.
+    below the first). band_limits: Hz. *_probability: per item.
     """
 
     batch_size: int
     segment_length: int
     seed: int = 0
-    rates: tuple[RateShare, ...] = DEFAULT_RATES
-    restart_shape: tuple[int, int] = (24, 1024)
+    rates: tuple[RateShare, ...] = rate_shares((3, 6, 12, 24))
     gain_probability: float = 0.8
     gain: tuple[float, float] = (-12.0, 6.0)
     mix_probability: float = 0.15
@@ -84,14 +91,12 @@ class Batch(NamedTuple):
     audio:             float32 [batch, time, 1], peak at most 0.99
     num_codebooks:     int32 [batch], how many codebooks each item is coded with
     noise_start:       int32 [batch], 0 .. 4095, where the decoder's noise begins
-    restart_picks:     float32 [codebook, entry], uniform in [0, 1): which latent replaces a dead entry
     latent_noise_seed: int, 0 .. 2**31 - 2, for noise drawn on the device
     """
 
     audio: np.ndarray
     num_codebooks: np.ndarray
     noise_start: np.ndarray
-    restart_picks: np.ndarray
     latent_noise_seed: int
 
 
@@ -100,10 +105,9 @@ def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
     rng = np.random.default_rng((spec.seed, step))
     num_codebooks = _draw_rates(rng, spec)
     noise_start = rng.integers(NOISE_STARTS, size=spec.batch_size, dtype=np.int32)
-    restart_picks = rng.random(spec.restart_shape, dtype=np.float32)
     latent_noise_seed = int(rng.integers(2**31 - 1))
     items = [_draw_item(rng, corpus, spec) for _ in range(spec.batch_size)]
-    return Batch(np.stack(items)[:, :, None], num_codebooks, noise_start, restart_picks, latent_noise_seed)
+    return Batch(np.stack(items)[:, :, None], num_codebooks, noise_start, latent_noise_seed)
 
 
 def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:

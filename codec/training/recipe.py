@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+WARM_UP_CODEBOOKS = (3, 6, 12, 24)  # those that the variances of Recipe.warm_up_noise stand for
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -18,8 +22,8 @@ class Recipe:
     segment_seconds: float = 2.0
     seed: int = 0
     warm_up_steps: int = 100
-    # Variance of the noise on unit-variance latents that stands for 3, 6, 12 and 24 codebooks.
-    warm_up_noise: tuple[float, ...] = (0.65, 0.42, 0.20, 0.05)
+    # Variance of the noise on unit-variance latents that stands for each of WARM_UP_CODEBOOKS.
+    warm_up_noise: tuple[float, float, float, float] = (0.65, 0.42, 0.20, 0.05)
     start_frames: int = 100_000  # code frames for the principal components and for k-means
     kmeans_iterations: int = 6
     learning_rate: float = 1e-3
@@ -32,7 +36,6 @@ class Recipe:
     commitment_weight: float = 0.05
     averaging: float = 0.999  # of the weights that ship
     checkpoint_minutes: float = 5.0
-    validation_steps: int = 500
 
     def __post_init__(self) -> None:
         if self.steps < 0 or (self.minutes <= 0 and not self.steps):
@@ -41,5 +44,7 @@ class Recipe:
             found = f"{self.batch_size} and {self.segment_seconds}"
             raise ValueError(f"need a batch of 1 or more and segments of 0.5 s or more, found {found}")
 
-    def to_json_dict(self) -> dict[str, object]:
-        return dataclasses.asdict(self)
+    def noise_variance(self, num_codebooks: int) -> float:
+        """Variance of the warm-up's noise that stands for this many codebooks: linear in their logarithm between."""
+        known = np.log(WARM_UP_CODEBOOKS)
+        return float(np.interp(np.log(num_codebooks), known, self.warm_up_noise))

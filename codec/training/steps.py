@@ -114,7 +114,8 @@ def forward(
     codec: Codec, recipe: Recipe, arrays: Arrays, scales: tuple[int, ...]
 ) -> tuple[Tensor, Report, Moved]:
     """Losses of one batch; with latent noise in the quantizer's place where the batch brings some."""
-    latents = codec.encoder(arrays.audio)
+    count = ops.shape(arrays.audio)[0]
+    latents, _ = codec.encoder.step(arrays.audio, codec.encoder_state(count))
     if arrays.latent_noise.shape[1]:
         received, commitment, errors = (
             latents + arrays.latent_noise,
@@ -126,7 +127,7 @@ def forward(
         received, commitment, errors, movement = codec.quantizer.quantize_latents(
             latents, arrays.num_codebooks
         )
-    state = codec.decoder.initial_state(ops.shape(latents)[0], arrays.noise_start)
+    state = codec.decoder.initial_state(count, arrays.noise_start)
     decoded = codec.decoder.step(received, state)[0][:, codec.latency :, 0]
     reference, rate = arrays.audio[:, : -codec.latency, 0], codec.config.sample_rate
     share = len(losses.MEL_SECONDS) / len(scales)
@@ -271,6 +272,20 @@ class JaxStepper:
             follow(self.trainee, self.recipe, masters[0], moved)
         others = [scope.get_current_value(variable) for variable in followers]
         return masters, others, optimizer, report._replace(gradient_norm=norm)
+
+
+def compute_policy(backend: str, device: str) -> str:
+    """The precision to train in: bfloat16 arithmetic and float32 weights on a GPU under JAX, else all float32."""
+    return "mixed_bfloat16" if (backend, device) == ("jax", "gpu") else "float32"
+
+
+def present_policy() -> str:
+    """`compute_policy` of the backend that Keras runs on and of the device it found."""
+    if keras.backend.backend() != "jax":
+        return "float32"
+    import jax
+
+    return compute_policy("jax", jax.default_backend())
 
 
 def new_stepper(trainee: Trainee, recipe: Recipe) -> Stepper:

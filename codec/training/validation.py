@@ -8,8 +8,13 @@ import numpy as np
 from keras import ops
 
 from codec.codebook import perplexity, usage
+from codec.config import CodecConfig
+from codec.errors import PresetError
 from codec.model import Codec
+from codec.presets import DEFAULT_PRESET, find_preset, load_codec
 from codec.training import losses
+
+FAIR_USAGE = 0.6  # share of a codebook's codewords; less deserves a warning
 
 
 class Validation(NamedTuple):
@@ -23,14 +28,30 @@ class Validation(NamedTuple):
     perplexity: tuple[float, ...]  # codewords in effect in use, one for each codebook
 
     def __str__(self) -> str:
-        rungs = ", ".join(
-            f"{mel:.3f} at {rate / 1000:g}k" for mel, rate in zip(self.mel, self.bitrates, strict=True)
-        )
         errors = "/".join(f"{error:.3f}" for error in self.latent_error)
         return (
-            f"held-out log-mel distance {rungs}; latents: {self.effective_dimensions:.1f} effective dimensions, "
+            f"log-mel distance {ladder(self)}; latents: {self.effective_dimensions:.1f} effective dimensions, "
             f"error {errors}; codebooks: least used {min(self.usage):.0%}"
         )
+
+
+def ladder(results: Validation) -> str:
+    """The log-mel distances, such as `1.651 at 1.5k, 1.425 at 3k`."""
+    rungs = zip(results.mel, results.bitrates, strict=True)
+    return ", ".join(f"{mel:.3f} at {rate / 1000:g}k" for mel, rate in rungs)
+
+
+def in_words(results: Validation, reference: Validation | None, name: str) -> list[str]:
+    """What a user should know of the results, a line each; `reference` are those of the model `name`, if any."""
+    lines = [f"distance of decoded from held-out audio (log-mel, 0 is the same): {ladder(results)} bit/s"]
+    if reference is not None:
+        lines.append(f"the same of {name}: {ladder(reference)} bit/s")
+    errors = "/".join(f"{error:.3f}" for error in results.latent_error)
+    lines.append(f"latents: {results.effective_dimensions:.1f} effective dimensions, error {errors}")
+    idle = [f"{n} ({use:.0%})" for n, use in enumerate(results.usage, 1) if use < FAIR_USAGE]
+    if idle:
+        lines.append(f"warning: codebooks with many unused codewords: {', '.join(idle)}")
+    return lines
 
 
 def effective_dimensions(latents: np.ndarray) -> float:
@@ -39,13 +60,23 @@ def effective_dimensions(latents: np.ndarray) -> float:
     return float(values.sum() ** 2 / np.square(values).sum())
 
 
-def validate(codec: Codec, audio: np.ndarray, batch_size: int) -> Validation:
+def shipped_results(sample_rate: int, audio: np.ndarray) -> Validation | None:
+    """Figures of the default preset on segments [count, time, 1]; None where there is none of this sample rate."""
+    try:
+        directory = find_preset(DEFAULT_PRESET)
+        config = CodecConfig.from_json((directory / "config.json").read_text(encoding="utf-8"))
+        return validate(load_codec(directory), audio) if config.sample_rate == sample_rate else None
+    except (PresetError, OSError):
+        return None
+
+
+def validate(codec: Codec, audio: np.ndarray, batch_size: int = 8) -> Validation:
     """Code segments [count, time, 1] at every shipped rate and compare."""
     counts = codec.config.shipped_codebooks
     rungs, errors, latents = [], [], []
     for start in range(0, len(audio), batch_size):
         block = audio[start : start + batch_size]
-        found = codec.encoder(block)
+        found, _ = codec.encoder.step(block, codec.encoder_state(len(block)))
         codes = codec.quantizer.encode(found, codec.config.num_codebooks)
         latents.append(ops.convert_to_numpy(found).reshape(-1, codec.config.latent_dim))
         rungs.append([_mel(codec, block, codes[..., :count]) for count in counts])
