@@ -49,8 +49,13 @@ class CodecConfig:
             )
         if self.codebook_size & (self.codebook_size - 1):
             raise ValueError(f"`codebook_size` must be a power of two, found {self.codebook_size}")
-        if self.spectrum_limit > self.sample_rate // 2:
-            raise ValueError(f"`spectrum_limit` {self.spectrum_limit} Hz lies above half the sample rate")
+        for name in ("spectrum_limit", "phase_limit"):
+            if getattr(self, name) > self.sample_rate // 2:
+                raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
+        if not self.phase_bins:
+            raise ValueError(
+                f"`phase_limit` {self.phase_limit} Hz lies below the first bin of the short window"
+            )
 
     @property
     def spectral_hop(self) -> int:

@@ -80,7 +80,11 @@ def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "floa
     from codec.model import Codec
 
     directory = find_preset(name)
-    codec = Codec(CodecConfig.from_json((directory / "config.json").read_text(encoding="utf-8")), dtype=dtype)
+    try:
+        text = (directory / "config.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PresetError(f"{directory / 'config.json'} cannot be read: {error}") from error
+    codec = Codec(CodecConfig.from_json(text), dtype=dtype)
     path = directory / "weights.safetensors"
     try:
         tensors = load_file(path)
