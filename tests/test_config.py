@@ -1,0 +1,115 @@
+"""Sizes and rates: JSON round trip, unknown keys by name, and what does not fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.config import CodecConfig
+from codec.errors import PresetError
+
+NAMES = [field.name for field in dataclasses.fields(CodecConfig)]
+WIDTHS = [name for name in NAMES if name.endswith(("width", "blocks", "dim", "bands", "channels"))]
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> CodecConfig:
+    """Any sizes that fit together."""
+    hop = 2 * draw(st.integers(8, 480))
+    rate = hop // 2 * draw(st.integers(10, 200))
+    values = {name: draw(st.integers(1, 999)) for name in WIDTHS}
+    limits = {
+        "spectrum_limit": draw(st.integers(1, rate // 2)),
+        "phase_limit": draw(st.integers(-(-rate // hop), rate // 2)),
+    }
+    sizes = {"num_codebooks": draw(st.integers(1, 40)), "codebook_size": 2 ** draw(st.integers(0, 14))}
+    return CodecConfig(sample_rate=rate, hop_length=hop, **values, **limits, **sizes)
+
+
+@settings(max_examples=50)
+@given(configs())
+def test_json_round_trip(config: CodecConfig) -> None:
+    assert CodecConfig.from_json(config.to_json()) == config
+
+
+@settings(max_examples=50)
+@given(configs())
+def test_rates_round_trip_and_rise(config: CodecConfig) -> None:
+    rates = config.bitrates
+    assert list(rates) == sorted(rates) and rates
+    for count, rate in zip(config.shipped_codebooks, rates, strict=True):
+        assert config.bitrate_of(count) == rate == round(count * config.bits_per_code * config.frame_rate)
+        assert 2**config.bits_per_code == config.codebook_size
+        assert count <= config.num_codebooks
+    if len(set(rates)) == len(rates):
+        assert [config.num_codebooks_for(rate) for rate in rates] == list(config.shipped_codebooks)
+
+
+def test_the_default() -> None:
+    config = CodecConfig()
+    assert (config.frame_rate, config.latent_dim, config.bits_per_code) == (50.0, 64, 10)
+    assert config.bitrates == (1500, 3000, 6000, 12000)
+    assert [config.num_codebooks_for(rate) for rate in config.bitrates] == [3, 6, 12, 24]
+    assert (config.spectral_hop, config.long_window, config.short_window) == (480, 1920, 960)
+    assert (config.spectrum_bins, config.phase_bins, config.synthesis_bins) == (321, 20, 481)
+
+
+def test_few_codebooks_are_all_shipped() -> None:
+    assert CodecConfig(num_codebooks=2).shipped_codebooks == (2,)
+    assert CodecConfig(num_codebooks=7).shipped_codebooks == (3, 6)
+
+
+def test_an_unknown_bitrate_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"bitrate 4000 .* 1500, 3000, 6000, 12000"):
+        CodecConfig().num_codebooks_for(4000)
+
+
+@given(st.sampled_from(NAMES), st.sampled_from([0, -1, 1.5, "8", None, True, [1]]))
+def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+        CodecConfig(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"hop_length": 961}, "must be even"),
+        ({"hop_length": 962}, "divide the sample rate"),
+        ({"codebook_size": 1000}, "power of two, found 1000"),
+        ({"spectrum_limit": 24001}, "above half the sample rate"),
+        ({"phase_limit": 24001}, "above half the sample rate"),
+        ({"phase_limit": 49}, "below the first bin"),
+    ],
+)
+def test_what_does_not_fit_together(values: dict[str, int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CodecConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "must be a JSON object, found list"),
+        ('{"hop": 1, "answer": 42}', "unknown keys: answer, hop"),
+        ('{"hop_length": 0}', "not usable: `hop_length` must be a positive integer"),
+        ('{"sample_rate": "48000"}', "not usable"),
+    ],
+)
+def test_a_wrong_file_is_a_preset_error(text: str, words: str) -> None:
+    with pytest.raises(PresetError, match=words):
+        CodecConfig.from_json(text)
+
+
+def test_missing_keys_are_those_of_the_default() -> None:
+    assert CodecConfig.from_json("{}") == CodecConfig()
+    assert set(json.loads(CodecConfig().to_json())) == set(NAMES)
+
+
+def test_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CodecConfig().hop_length = 1  # type: ignore[misc]
