@@ -76,7 +76,8 @@ def save_checkpoint(folder: Path, trainee: Trainee, progress: Progress, recipe: 
         save_file(tensors, beside, metadata=metadata)
         beside.replace(folder / NAME)
     except (SafetensorError, OSError) as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise CodecError(f"{folder / NAME} cannot be written: {error}") from error
 
 

@@ -1,0 +1,361 @@
+"""The loop as a whole: from a folder of WAVs to a preset, stopped and gone on with in every way."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+import tiny_training as tiny
+from safetensors.numpy import load_file
+
+from codec.compression import compress, decompress
+from codec.errors import AudioError, CodecError, PresetError
+from codec.presets import load_codec
+from codec.training import checkpoint, trainer
+from codec.training.checkpoint import Progress, read_progress
+from codec.training.recipe import Recipe
+from codec.training.steps import TensorFlowStepper
+from codec.training.trainer import train
+from codec.training.validation import Validation
+
+RECIPE = tiny.recipe(6)  # after 2 steps of warm-up
+
+
+class Whole(NamedTuple):
+    """A run that nothing interrupted."""
+
+    folder: Path
+    output: Path
+    said: list[str]
+    results: Validation | None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_little_time() -> Iterator[None]:
+    """Steps without graphs, which take longer to build than a few steps; short validation."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(trainer, "HELD_OUT_SECONDS", 1.0)
+    patch.setattr(trainer, "HELD_OUT_COUNT", 2)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Do not write to it."""
+    folder, said = tmp_path_factory.mktemp("whole"), list[str]()
+    tiny.recordings(folder / "in")
+    results = train(folder / "in", folder / "model", RECIPE, said.append, config=tiny.CONFIG)
+    return Whole(folder / "in", folder / "model", said, results)
+
+
+def copy_of(run: Path, output: Path) -> Path:
+    """A run of one's own, to go on with."""
+    (output / "training").mkdir(parents=True)
+    for name in ("config.json", "weights.safetensors", "training/checkpoint.safetensors"):
+        (output / name).write_bytes((run / name).read_bytes())
+    return output
+
+
+def state(output: Path) -> dict[str, np.ndarray]:
+    return load_file(output / "training" / checkpoint.NAME)
+
+
+def silent(line: str) -> None:
+    """Nobody listens."""
+
+
+def at_step(wanted: int, act: Callable[[], None]) -> Callable[[str], None]:
+    """A status that acts once, after a step."""
+    return lambda line: act() if line.startswith(f"step {wanted},") else None
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_the_preset_codes(whole: Whole, tmp_path: Path) -> None:
+    codec = load_codec(whole.output)
+    assert codec.config == tiny.CONFIG
+    soundfile.write(tmp_path / "a.wav", tiny.sines(1.5, 7), tiny.RATE)
+    compress(tmp_path / "a.wav", tmp_path / "a.lam", codec, 3)
+    decompress(tmp_path / "a.lam", tmp_path / "b.wav", codec)
+    decoded, rate = soundfile.read(tmp_path / "b.wav")
+    assert (len(decoded), rate) == (round(1.5 * tiny.RATE), tiny.RATE)
+    assert np.abs(decoded).max() > 0.01
+
+
+def test_what_is_left_in_the_folder(whole: Whole) -> None:
+    names = {path.relative_to(whole.output).as_posix() for path in whole.output.rglob("*") if path.is_file()}
+    assert names == {
+        "card.md",
+        "config.json",
+        "weights.safetensors",
+        "training/checkpoint.safetensors",
+        "training/cache/audio.int16",
+        "training/cache/index.json",
+    }
+    progress, config = read_progress(whole.output / "training") or (None, None)
+    assert progress is not None
+    assert (progress.stage, progress.step, progress.joint_from) == ("joint", 8, 2)
+    assert progress.audio_seconds == 8 * RECIPE.batch_size * RECIPE.segment_seconds
+    assert config == tiny.CONFIG
+
+
+def test_the_card(whole: Whole) -> None:
+    card = (whole.output / "card.md").read_text()
+    assert whole.results is not None
+    assert card.startswith("# model: 8 kHz, 600 to 600 bits per second and channel\n")
+    assert "8 steps" in card
+    assert f"| 600 | {whole.results.mel[0]:.3f} |" in card
+
+
+def test_what_is_said(whole: Whole) -> None:
+    beginnings = (
+        "reading 3 audio files",
+        "3 files, ",
+        "0.0 million weights",
+        "principal components",
+        "PCA start: ",
+        "warm-up: building the graph",
+        "step 1, warm-up: log-mel ",
+        "codebooks from k-means",
+        "joint: building the graph",
+        "step 3, 17%, 0:00:",
+        "distance of decoded from held-out audio",
+        "latents: ",
+    )
+    for line, beginning in zip(whole.said, beginnings, strict=False):
+        assert line.startswith(beginning)
+
+
+def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:
+    said: list[str] = []
+    assert train(whole.folder / "vanished", whole.output, RECIPE, said.append) is None
+    (line,) = said
+    assert line.startswith(f"{whole.output} is finished, after 8 steps, 0:0")
+    assert line.endswith("of training; to go on, ask for more minutes or steps")
+
+
+def test_more_steps_go_on(whole: Whole, tmp_path: Path) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    results = train(whole.folder, output, dataclasses.replace(RECIPE, steps=7, batch_size=3), said.append)
+    assert results is not None
+    assert any(line.startswith("going on after 8 steps") for line in said)
+    progress, _ = read_progress(output / "training") or (Progress(), None)
+    assert progress.step == 9
+    assert not np.array_equal(state(output)["master"], state(whole.output)["master"])
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(whole: Whole, tmp_path: Path) -> None:
+    output, config = tmp_path / "model", tiny.CONFIG
+    for step in (1, 5):  # in the warm-up, in the joint stage
+        with pytest.raises(
+            KeyboardInterrupt, match=f"stopped after {step} steps, .* the same command goes on"
+        ):
+            train(whole.folder, output, RECIPE, silent, config=config, show=at_step(step, interrupt))
+        assert (output / "config.json").is_file() is (step > 2)
+    assert "Not measured yet" in (output / "card.md").read_text()
+    load_codec(output)
+    assert train(whole.folder, output, RECIPE, silent) is not None
+    found, expected = state(output), state(whole.output)
+    assert set(found) == set(expected)
+    assert [name for name in found if not np.array_equal(found[name], expected[name])] == []
+
+
+def test_an_interrupt_waits_for_the_step_and_for_saving(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    step, save = TensorFlowStepper.step, checkpoint.save_checkpoint
+
+    def interrupted(*arguments: Any) -> Any:
+        interrupt()
+        return step(*arguments)
+
+    def interrupted_again(*arguments: Any) -> None:
+        interrupt()
+        save(*arguments)
+
+    monkeypatch.setattr(TensorFlowStepper, "step", interrupted)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", interrupted_again)
+    with pytest.raises(KeyboardInterrupt, match="stopped after 9 steps"):
+        train(whole.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
+    assert "stopping after this step" in said
+    progress, _ = read_progress(output / "training") or (Progress(), None)
+    assert progress.step == 9
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_from_a_codec_no_warm_up(whole: Whole, tmp_path: Path) -> None:
+    said: list[str] = []
+    codec = load_codec(whole.output)
+    train(whole.folder, tmp_path / "new", tiny.recipe(1), said.append, codec)
+    progress, _ = read_progress(tmp_path / "new" / "training") or (Progress(), None)
+    assert (progress.stage, progress.step) == ("joint", 1)
+    assert not any("warm-up" in line or "k-means" in line for line in said)
+
+
+def nan_at(steps: Callable[[int], bool]) -> Callable[..., Any]:
+    """A step of TensorFlow whose audio is NaN at some steps."""
+    step = TensorFlowStepper.step
+
+    def poisoned(self: TensorFlowStepper, arrays: Any, learning_rate: float, number: int) -> Any:
+        audio = np.full_like(arrays.audio, np.nan) if steps(number) else arrays.audio
+        return step(self, arrays._replace(audio=audio), learning_rate, number)
+
+    return poisoned
+
+
+def test_a_step_that_is_no_number_is_undone(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    monkeypatch.setattr(TensorFlowStepper, "step", nan_at(lambda number: number == 9))
+    train(whole.folder, output, dataclasses.replace(RECIPE, steps=9), said.append)
+    assert [line for line in said if "back to the last checkpoint" in line] != []
+    assert all(np.isfinite(tensor).all() for tensor in state(output).values())
+
+
+def test_training_that_is_no_number_ends(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TensorFlowStepper, "step", nan_at(lambda _: True))
+    monkeypatch.setattr(trainer, "MAX_SETBACKS", 2)
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    with pytest.raises(
+        CodecError, match="step 10: the gradient was not a finite number; training cannot go on"
+    ):
+        train(whole.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
+    assert len([line for line in said if "back to the last checkpoint" in line]) == 2
+    with pytest.raises(CodecError, match="step 0: "):
+        train(whole.folder, tmp_path / "new", RECIPE, silent, config=tiny.CONFIG)
+
+
+def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = list[Progress]()
+
+    def save(folder: Path, trainee: object, progress: Progress, recipe: Recipe) -> None:
+        saves.append(progress)
+        if progress.stage == "joint":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    often = dataclasses.replace(RECIPE, checkpoint_minutes=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(whole.folder, tmp_path / "model", often, silent, config=tiny.CONFIG)
+    assert [(progress.stage, progress.step) for progress in saves[:3]] == [
+        ("warm-up", 1),
+        ("warm-up", 2),
+        ("joint", 2),
+    ]
+
+
+def test_a_folder_that_has_vanished(whole: Whole, tmp_path: Path) -> None:
+    output = copy_of(whole.output, tmp_path / "model")
+    with pytest.raises(AudioError, match="there is no such folder"):
+        train(tmp_path / "vanished", output, dataclasses.replace(RECIPE, steps=9), silent)
+
+
+def test_a_damaged_run(whole: Whole, tmp_path: Path) -> None:
+    output = copy_of(whole.output, tmp_path / "model")
+    (output / "training" / checkpoint.NAME).write_bytes(b"no checkpoint")
+    with pytest.raises(PresetError, match="is damaged"):
+        train(whole.folder, output, RECIPE, silent)
+
+
+def test_a_run_of_another_size(whole: Whole) -> None:
+    other = dataclasses.replace(tiny.CONFIG, decoder_width=8)
+    with pytest.raises(PresetError, match="a model of another size"):
+        train(whole.folder, whole.output, RECIPE, silent, config=other)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "progress", "done"),
+    [
+        (Recipe(steps=10), Progress("warm-up", 5), 0.0),
+        (Recipe(steps=10), Progress("joint", 100, joint_from=100), 0.0),
+        (Recipe(steps=10), Progress("joint", 105, joint_from=100), 0.5),
+        (Recipe(steps=10), Progress("joint", 200, joint_from=100), 1.0),
+        (Recipe(minutes=2), Progress("joint", 9, seconds=60.0, joint_since=0.0), 0.5),
+        (Recipe(minutes=2), Progress("joint", 9, seconds=90.0, joint_since=60.0), 0.5),
+        (Recipe(minutes=1), Progress("joint", 9, seconds=90.0, joint_since=80.0), 1.0),
+    ],
+)
+def test_how_much_is_done(recipe: Recipe, progress: Progress, done: float) -> None:
+    assert trainer._fraction(recipe, progress) == done
+
+
+def test_the_noise_of_the_warm_up() -> None:
+    recipe = Recipe()
+    assert [recipe.noise_variance(count) for count in (3, 6, 12, 24)] == pytest.approx(recipe.warm_up_noise)
+    assert recipe.noise_variance(1) == recipe.noise_variance(3) > recipe.noise_variance(4)
+    assert recipe.noise_variance(48) == recipe.noise_variance(24)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": -1}, {"minutes": 0.0}, {"batch_size": 0}, {"segment_seconds": 0.1}]
+)
+def test_a_wrong_recipe(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Recipe(**wrong)
+
+
+# Runs in processes of their own
+
+RUN = """
+import sys, pathlib
+import keras, numpy as np, tiny_training as tiny
+from codec.training import trainer
+trainer.HELD_OUT_SECONDS, trainer.HELD_OUT_COUNT = 1.0, 2
+folder, output, steps, minutes = sys.argv[1:]
+say = lambda line: print(line, flush=True)
+made = tiny.recipe(int(steps), checkpoint_minutes=float(minutes))
+trainer.train(pathlib.Path(folder), pathlib.Path(output), made, say, config=tiny.CONFIG, show=say)
+print(keras.backend.backend(), "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_killed_while_it_trains_and_saves(whole: Whole, tmp_path: Path) -> None:
+    process = tiny.start(RUN, whole.folder, tmp_path / "model", 500, 0.0)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 6,"):
+            break
+    time.sleep(np.random.default_rng().uniform(0, 2))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    progress, _ = read_progress(tmp_path / "model" / "training") or (Progress(), None)
+    assert progress.step >= 5
+    recipe = dataclasses.replace(RECIPE, steps=progress.step + 1)
+    assert train(whole.folder, tmp_path / "model", recipe, silent) is not None
+    leftovers = [path.name for path in (tmp_path / "model").rglob("*.part")]
+    assert leftovers == []
+
+
+@pytest.mark.slow
+def test_begun_on_one_backend_and_ended_on_the_other(whole: Whole, tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    printed = tiny.finish(tiny.start(RUN, whole.folder, output, 2, 5.0, KERAS_BACKEND="tensorflow"))
+    assert "\ntensorflow True" in printed
+    printed = tiny.finish(tiny.start(RUN, whole.folder, output, 4, 5.0, KERAS_BACKEND="jax"))
+    assert "going on after 4 steps" in printed
+    assert "\njax " in printed
+    progress, _ = read_progress(output / "training") or (Progress(), None)
+    assert progress.step == 6
+    train(whole.folder, output, dataclasses.replace(RECIPE, steps=5), silent)  # and back
+    assert all(np.isfinite(tensor).all() for tensor in state(output).values())
