@@ -82,7 +82,9 @@ def test_a_bin_weighs_the_same_at_every_rate() -> None:
 
 
 def test_the_complex_term_hears_phase() -> None:
-    assert complex_distance(wave(500), -wave(500), 1000) > 1.5 * complex_distance(wave(500), 0 * wave(500), 1000)
+    assert complex_distance(wave(500), -wave(500), 1000) > 1.5 * complex_distance(
+        wave(500), 0 * wave(500), 1000
+    )
 
 
 def test_cutoffs_are_in_proportion_to_the_rate() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 from conftest import tone
@@ -117,6 +118,15 @@ def test_bands() -> None:
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_allclose(interpolation.sum(axis=0), 1, rtol=1e-5)
     assert np.all(np.isfinite(spectral.band_weights(CodecConfig(mel_bands=200))))
+
+
+@pytest.mark.parametrize(("sample_rate", "bands"), [(48000, 64), (16000, 24), (8000, 16)])
+def test_bands_are_those_of_librosa(sample_rate: int, bands: int) -> None:
+    hop = sample_rate // 50
+    config = CodecConfig(sample_rate, hop, mel_bands=bands, spectrum_limit=4000)
+    expected = librosa.filters.mel(sr=sample_rate, n_fft=config.long_window, n_mels=bands, norm=None).T
+    expected = expected.astype(np.float64) + 1e-12
+    np.testing.assert_allclose(spectral.band_weights(config), expected / expected.sum(axis=0), atol=1e-6)
 
 
 def test_a_tone_lights_its_band() -> None:
