@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import files, options
-from cli.backend import load_backend
+from cli.backend import use_one_core
 from cli.progress import progress
 
 
@@ -43,14 +43,14 @@ def compress(
     \b
     lamella compress --bitrate 3k talk.wav talk.lam
     """
+    use_one_core()
     output = files.target(target, force)
     num_codebooks = options.choose_codebooks(model, bitrate, codebooks)
     with files.open_sound(source, pcm) as reader:
-        load_backend()
         from codec.compression import compress as run
-        from codec.presets import load_codec
+        from codec.presets import load_light
 
-        codec = load_codec(model)
+        codec = load_light(model)
         seconds = None if reader.num_samples is None else reader.num_samples / reader.sample_rate
         with progress(seconds, quiet) as tell:
             report = run(reader, output, codec, num_codebooks, tell)

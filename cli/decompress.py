@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import files, options
-from cli.backend import load_backend
+from cli.backend import use_one_core
 from cli.progress import progress
 
 
@@ -25,14 +25,14 @@ def decompress(source: str, target: str, raw: bool, model: str, force: bool, qui
     \b
     lamella decompress talk.lam talk.wav
     """
+    use_one_core()
     output = files.target(target, force)
     seconds = files.stream_seconds(source)
-    load_backend()
     from codec.audio import AudioWriter, RawWriter
     from codec.compression import decompress as run
-    from codec.presets import load_codec
+    from codec.presets import load_light
 
-    codec = load_codec(model)
+    codec = load_light(model)
     with progress(seconds, quiet) as tell:
         report = run(files.source(source), output, codec, tell, RawWriter if raw else AudioWriter)
     if not quiet:

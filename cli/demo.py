@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import files, options
-from cli.backend import load_backend
+from cli.backend import use_one_core
 
 if TYPE_CHECKING:
-    from codec.model import Codec
+    from codec.light import LightCodec
 
 
 @click.command()
@@ -28,15 +28,15 @@ def demo(audio: Path | None, output: str, model: str, force: bool) -> None:
     \b
     lamella demo talk.wav --output demo-of-talk
     """
+    use_one_core()
     folder = Path(output)
     if not force and folder.is_dir() and any(folder.iterdir()):
         raise click.ClickException(f"{folder} is not empty; --force overwrites what is in it")
     clip = audio or files.shipped_clip()
     files.open_sound(str(clip), None).close()
-    load_backend()
-    from codec.presets import load_codec
+    from codec.presets import load_light
 
-    codec = load_codec(model)
+    codec = load_light(model)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(clip, folder / f"source{clip.suffix}")
     click.echo(f"{clip.name}, the sounds go to {folder}\nbitrate      bytes    bit/s  log-mel distance")
@@ -44,7 +44,7 @@ def demo(audio: Path | None, output: str, model: str, force: bool) -> None:
         click.echo(row(codec, clip, count, folder))
 
 
-def row(codec: Codec, clip: Path, count: int, folder: Path) -> str:
+def row(codec: LightCodec, clip: Path, count: int, folder: Path) -> str:
     """Send the clip through the codec, leave both files in the folder, and give a line of the table."""
     from codec.audio import AudioReader
     from codec.compression import compress, decompress

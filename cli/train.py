@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.backend import load_backend_for_training
+from cli.backend import load_backend
 from cli.options import force, quiet
 from cli.status import Status
 
@@ -43,8 +43,7 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     if (output / "config.json").is_file() and not (output / CHECKPOINT).is_file() and not force:
         raise click.ClickException(f"{output} is a model with no training to go on; --force overwrites it")
     status = Status(quiet)
-    status.say("starting; the first steps come in about two minutes")
-    load_backend_for_training()
+    load_backend(status.say)
     from codec.presets import load_codec
     from codec.training.recipe import Recipe
     from codec.training.steps import present_policy

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from codec.compression import DecoderStream, EncoderStream, compress, decompress
     from codec.config import CodecConfig
     from codec.errors import CodecError
+    from codec.light import LightCodec
     from codec.model import Codec
-    from codec.presets import list_presets, load_codec, save_codec
+    from codec.presets import list_presets, load_codec, load_light, save_codec
     from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "CodecError",
     "DecoderStream",
     "EncoderStream",
+    "LightCodec",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
     "__version__",
@@ -28,6 +30,7 @@ __all__ = [
     "decompress",
     "list_presets",
     "load_codec",
+    "load_light",
     "save_codec",
     "straight_through",
 ]
@@ -38,12 +41,14 @@ _HOMES = {
     "CodecError": "codec.errors",
     "DecoderStream": "codec.compression",
     "EncoderStream": "codec.compression",
+    "LightCodec": "codec.light",
     "ResidualVectorQuantizer": "codec.quantizer",
     "VectorQuantizer": "codec.quantizer",
     "compress": "codec.compression",
     "decompress": "codec.compression",
     "list_presets": "codec.presets",
     "load_codec": "codec.presets",
+    "load_light": "codec.presets",
     "save_codec": "codec.presets",
     "straight_through": "codec.quantizer",
 }

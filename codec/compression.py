@@ -3,8 +3,10 @@
     compress     audio -> resample -> mid and side -> encode_step -> codes -> bitstream
     decompress   bitstream -> codes -> decode_step -> left and right -> resample -> audio
 
-A chunk of codes is one step of the codec, always of the same length, in a file as in a live stream, so both give the
-same codes. Here alone bytes and tensors meet.
+The codec runs in steps of a second, or of a chunk where that is shorter, in a file as in a live stream, so both give
+the same codes. Each step begins the quantizer's prediction anew: a chunk means the same without the chunks before it,
+and the codes of one bitrate are a prefix of those of a higher one although its chunks are longer. Here alone bytes and
+tensors meet.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from codec.presets import model_id
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
+    from codec.light import LightCodec
     from codec.model import Codec
 
 Progress = Callable[[float], None]  # is told the seconds of audio done
@@ -52,7 +55,7 @@ class DecompressionReport(NamedTuple):
 def compress(
     source: PathLike | BinaryIO | audio.Reader,
     target: PathLike | BinaryIO,
-    codec: Codec,
+    codec: Codec | LightCodec,
     num_codebooks: int,
     progress: Progress | None = None,
 ) -> CompressionReport:
@@ -89,7 +92,7 @@ def compress(
 def decompress(
     source: PathLike | BinaryIO,
     target: PathLike | BinaryIO,
-    codec: Codec,
+    codec: Codec | LightCodec,
     progress: Progress | None = None,
     open_writer: Callable[..., audio.Writer] = audio.AudioWriter,
 ) -> DecompressionReport:
@@ -135,7 +138,7 @@ class EncoderStream:
 
     def __init__(
         self,
-        codec: Codec,
+        codec: Codec | LightCodec,
         sample_rate: int,
         channels: int,
         num_codebooks: int,
@@ -150,7 +153,7 @@ class EncoderStream:
         self._sample_rate = sample_rate
         self._resampler = audio.Resampler(sample_rate, config.sample_rate, channels)
         self._waiting: list[np.ndarray] = []  # [time, channels] at the model's rate, less than a chunk
-        self._state = codec.encoder_state(channels)
+        self._state: Any = codec.encoder_state(channels)
 
     def header(self, num_samples: int | None) -> bitstream.Header:
         """The header of a file for these codes; `num_samples` is None if not known yet."""
@@ -181,7 +184,7 @@ class EncoderStream:
         length = math.ceil((len(rest) + latency) / hop) * hop if self.num_samples else 0
         ready += self._code(np.pad(rest, ((0, length - len(rest)), (0, 0))))
         last = self._take()
-        return [*ready, self._step(last)] if len(last) else ready
+        return [*ready, self._chunk(last)] if len(last) else ready
 
     def _code(self, samples: np.ndarray) -> list[np.ndarray]:
         """Code all whole chunks of what waits and `samples`."""
@@ -192,19 +195,27 @@ class EncoderStream:
         waiting = self._take()
         whole = len(waiting) // size * size
         self._waiting.append(waiting[whole:])
-        return [self._step(waiting[start : start + size]) for start in range(0, whole, size)]
+        return [self._chunk(waiting[start : start + size]) for start in range(0, whole, size)]
 
     def _take(self) -> np.ndarray:
         waiting = np.concatenate([np.zeros((0, self._channels), np.float32), *self._waiting])
         self._waiting.clear()
         return waiting
 
-    def _step(self, samples: np.ndarray) -> np.ndarray:
-        """Code a chunk; the last one is filled up with silence, so that one compiled graph serves all."""
+    def _chunk(self, samples: np.ndarray) -> np.ndarray:
+        """Code a chunk, in steps."""
+        config = self._codec.config
+        size = min(self.frames_per_chunk, config.restart_frames) * config.hop_length
+        steps = [self._step(samples[at : at + size], size) for at in range(0, len(samples), size)]
+        return np.concatenate(steps, axis=1)
+
+    def _step(self, samples: np.ndarray, size: int) -> np.ndarray:
+        """Code up to `size` samples; fewer are filled up with silence, so that one compiled graph serves all."""
         hop = self._codec.config.hop_length
-        block = np.pad(_to_mid_and_side(samples), ((0, self.frames_per_chunk * hop - len(samples)), (0, 0)))
+        block = np.pad(_to_mid_and_side(samples), ((0, size - len(samples)), (0, 0)))
         batch = block.T[:, :, np.newaxis]
-        codes, self._state = self._codec.fast_encode_step(batch, self._state, self._num_codebooks)
+        state: Any = self._codec.restarted(self._state)
+        codes, self._state = self._codec.fast_encode_step(batch, state, self._num_codebooks)
         return np.asarray(codes, np.int32)[:, : len(samples) // hop]
 
 
@@ -217,11 +228,11 @@ class DecoderStream:
         channels: 1 .. 8.
     """
 
-    def __init__(self, codec: Codec, sample_rate: int, channels: int) -> None:
+    def __init__(self, codec: Codec | LightCodec, sample_rate: int, channels: int) -> None:
         self._codec = codec
         self._resampler = audio.Resampler(codec.config.sample_rate, sample_rate, channels)
         self._early = codec.latency  # samples before the source's first that are still to come
-        self._state = codec.decoder_state(channels)
+        self._state: Any = codec.decoder_state(channels)
 
     def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
         """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
@@ -229,14 +240,22 @@ class DecoderStream:
         The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
         already for the chunks before; what that adds is cut off again.
         """
-        frames = codes.shape[1]
-        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
-        sound, self._state = self._codec.fast_decode_step(block, self._state)
-        sound = np.asarray(sound, np.float32)[:, : frames * self._codec.config.hop_length, 0]
-        samples = _to_left_and_right(sound.T)
+        size = self._codec.config.restart_frames
+        steps = [
+            self._step(codes[:, at : at + size], min(fill_to, size)) for at in range(0, codes.shape[1], size)
+        ]
+        samples = np.concatenate([np.zeros((0, len(codes)), np.float32), *steps])
         early = min(self._early, len(samples))
         self._early -= early
         return self._resampler.push(samples[early:])
+
+    def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
+        frames = codes.shape[1]
+        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
+        state: Any = self._codec.restarted(self._state)
+        sound, self._state = self._codec.fast_decode_step(block, state)
+        sound = np.asarray(sound, np.float32)[:, : frames * self._codec.config.hop_length, 0]
+        return _to_left_and_right(sound.T)
 
     def flush(self) -> np.ndarray:
         """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
@@ -269,7 +288,7 @@ def _default_frames(config: CodecConfig, channels: int, num_codebooks: int) -> i
     )
 
 
-def _check_fits(header: bitstream.Header, codec: Codec) -> None:
+def _check_fits(header: bitstream.Header, codec: Codec | LightCodec) -> None:
     """Raise WrongModel for codes of another model, BitstreamError for a header that contradicts its config."""
     bitstream.check_model(header, model_id(codec))
     config = codec.config

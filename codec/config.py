@@ -28,6 +28,7 @@ class CodecConfig:
     envelope_dim: int = 28  # latents of the envelope path
     phase_dim: int = 36  # latents of the phase path
     num_codebooks: int = 24
+    base_codebooks: int = 3  # the first of them, which code the envelope part from frame to frame
     codebook_size: int = 1024
     encoder_fine_width: int = 256  # channels at 100 Hz
     encoder_width: int = 320  # channels at 50 Hz
@@ -49,6 +50,10 @@ class CodecConfig:
             )
         if self.codebook_size & (self.codebook_size - 1):
             raise ValueError(f"`codebook_size` must be a power of two, found {self.codebook_size}")
+        if self.base_codebooks > self.num_codebooks:
+            raise ValueError(
+                f"`base_codebooks` {self.base_codebooks} are more than `num_codebooks` {self.num_codebooks}"
+            )
         for name in ("spectrum_limit", "phase_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
@@ -95,6 +100,11 @@ class CodecConfig:
     def frame_rate(self) -> float:
         """Code frames per second."""
         return self.sample_rate / self.hop_length
+
+    @property
+    def restart_frames(self) -> int:
+        """Code frames after which the quantizer's prediction begins anew, a second: so codes depend on nothing else."""
+        return max(1, round(self.frame_rate))
 
     @property
     def bits_per_code(self) -> int:

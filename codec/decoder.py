@@ -11,21 +11,25 @@ from fractions import Fraction
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from codec.config import CodecConfig
 from codec.layers import CausalConv1D, ConvNeXtBlock, dense, layer_norm
-from codec.spectral import PHASE_POWER, Synthesis, band_interpolation
+from codec.spectral import Synthesis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
-
-NOISE_PERIOD = 4096  # spectral frames, 41 s
-LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
-PHASE_GAIN = 3.0  # of the phase path's coefficient in the direction of its bin
-LOW_BIN_DROP = (
-    1.5  # nepers by which the head's own magnitude starts lower where the phase path adds its coefficient
+from codec.tables import (
+    DIRECTION_FLOOR,
+    LOG_MAGNITUDE_RANGE,
+    LOW_GAIN_RANGE,
+    NOISE_PERIOD,
+    PHASE_GAIN,
+    PHASE_POWER,
+    POWER_FLOOR,
+    POWER_LIMIT,
+    band_interpolation,
+    magnitude_offset,
+    noise_table,
 )
-LOG_MAGNITUDE_RANGE = (-14.0, 5.0)  # nepers
 
 
 class Noise(StreamingLayer):
@@ -41,9 +45,7 @@ class Noise(StreamingLayer):
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.channels = channels
-        generator = np.random.Generator(np.random.Philox(key=48))
-        self.table = generator.standard_normal((NOISE_PERIOD, channels)).astype(np.float32)
+        self.channels, self.table = channels, noise_table(channels)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.channels)
@@ -79,10 +81,7 @@ class Head(StreamingLayer):
         )
         self.direction = keras.layers.Dense(2 * config.synthesis_bins, dtype="float32")
         self.low_gain = keras.layers.Dense(config.phase_bins, kernel_initializer="zeros", dtype="float32")
-        self.interpolation = band_interpolation(config)
-        offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
-        offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
-        self.offset = offset
+        self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for layer in (self.magnitude, self.direction, self.low_gain):
@@ -101,7 +100,7 @@ class Head(StreamingLayer):
             self._to_bins(real, PHASE_GAIN * low_real),
             self._to_bins(imaginary, PHASE_GAIN * low_imaginary),
         )
-        scale = magnitude * ops.rsqrt(real * real + imaginary * imaginary + 1e-6)
+        scale = magnitude * ops.rsqrt(real * real + imaginary * imaginary + DIRECTION_FLOOR)
         expanded = self._expand(features, low_real, low_imaginary)
         spectrum = self._to_bins(real * scale, expanded[0]), self._to_bins(imaginary * scale, expanded[1])
         return ops.concatenate(spectrum, axis=-1), state
@@ -113,9 +112,10 @@ class Head(StreamingLayer):
 
     def _expand(self, features: Tensor, real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the compression of the low bins, times a gain of the network's that starts at one."""
-        power = real * real + imaginary * imaginary + 1e-8
+        power = real * real + imaginary * imaginary + POWER_FLOOR
         exponent = -PHASE_POWER / (1 + PHASE_POWER) / 2  # |c| = |C|^0.4, so C = c |c|^1.5
-        gain = ops.exp(ops.clip(self.low_gain(features), -4.0, 2.0)) * ops.minimum(power, 100.0) ** exponent
+        gain = ops.exp(ops.clip(self.low_gain(features), *LOW_GAIN_RANGE))
+        gain = gain * ops.minimum(power, POWER_LIMIT) ** exponent
         return real * gain, imaginary * gain
 
     def _to_bins(self, spectrum: Tensor, low: Tensor) -> Tensor:

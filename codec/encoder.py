@@ -19,10 +19,9 @@ from keras import ops
 
 from codec.config import CodecConfig
 from codec.layers import ConvNeXtBlock, dense, layer_norm
-from codec.spectral import BAND_SCALE, Analysis
+from codec.spectral import Analysis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
-
-PHASE_SHARE = 0.15  # of the latents' variance; found by trial, more was worse for the envelope
+from codec.tables import BAND_SCALE, VARIANCE_FLOOR, latent_shares, variance_targets
 
 
 class Standardize(StreamingLayer):
@@ -42,7 +41,7 @@ class Standardize(StreamingLayer):
         dims = np.array([dim for dim, _ in shares])
         self.blocks = np.repeat(np.eye(len(shares), dtype=np.float32), dims, axis=0)  # [dim, block]
         self.dims = dims.astype(np.float32)
-        self.targets = np.array([share * dims.sum() / dim for dim, share in shares], np.float32)
+        self.targets = variance_targets(shares)
         self.mean = self.add_weight(
             (len(self.blocks),), "zeros", trainable=False, aggregation="mean", name="mean"
         )
@@ -62,7 +61,7 @@ class Standardize(StreamingLayer):
 
     def _scale(self) -> Tensor:
         """What each dimension is divided by, [dim]."""
-        return ops.matmul(self.blocks, ops.sqrt(self.variance / self.targets + 1e-8))
+        return ops.matmul(self.blocks, ops.sqrt(self.variance / self.targets + VARIANCE_FLOOR))
 
     def update(self, standardized: Tensor, decay: float) -> None:
         """Move the statistics towards those of a batch, given what `step` made of it: [batch, frame, dim]."""
@@ -105,9 +104,7 @@ class Encoder(StreamingLayer):
         self.phase_map = keras.layers.Dense(
             config.phase_dim, use_bias=False, dtype="float32", name="phase_map"
         )
-        self.standardize = Standardize(
-            ((config.envelope_dim, 1 - PHASE_SHARE), (config.phase_dim, PHASE_SHARE))
-        )
+        self.standardize = Standardize(latent_shares(config))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         config = self.config

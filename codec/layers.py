@@ -16,8 +16,7 @@ import keras
 from keras import ops
 
 from codec.streaming import Pointwise, State, StreamingLayer, Tensor
-
-NORM_EPSILON = 1e-6
+from codec.tables import NORM_EPSILON
 
 
 def dense(width: int, **kwargs: Any) -> Pointwise:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -18,8 +18,15 @@ from codec.compiled import compiled
 from codec.config import CodecConfig
 from codec.decoder import Decoder
 from codec.encoder import Encoder
-from codec.quantizer import ResidualVectorQuantizer
+from codec.predictive import PredictiveQuantizer
 from codec.streaming import State, Tensor
+
+
+class CodecState(NamedTuple):
+    """What encoder or decoder keep between two steps."""
+
+    network: State
+    base: State  # from which the quantizer predicts the next frame
 
 
 class Codec(keras.Model):
@@ -38,7 +45,13 @@ class Codec(keras.Model):
         super().__init__(dtype=dtype, **kwargs)
         self.config = config
         self.encoder = Encoder(config, dtype=dtype, name="encoder")
-        self.quantizer = ResidualVectorQuantizer(config.num_codebooks, config.codebook_size, name="quantizer")
+        self.quantizer = PredictiveQuantizer(
+            config.num_codebooks,
+            config.codebook_size,
+            config.base_codebooks,
+            config.envelope_dim,
+            name="quantizer",
+        )
         self.decoder = Decoder(config, dtype=dtype, name="decoder")
         self.build((None, None, 1))
 
@@ -52,30 +65,37 @@ class Codec(keras.Model):
         """Samples by which decoded audio lags behind: output sample t + latency is input sample t."""
         return int(self.decoder.latency)
 
-    def encoder_state(self, batch_size: int) -> State:
+    def encoder_state(self, batch_size: int) -> CodecState:
         """The encoder's state of silence."""
-        return self.encoder.initial_state(batch_size)
+        return CodecState(self.encoder.initial_state(batch_size), self.quantizer.initial_state(batch_size))
 
-    def encode_step(self, audio: Tensor, state: State, num_codebooks: int) -> tuple[Tensor, State]:
+    def encode_step(self, audio: Tensor, state: CodecState, num_codebooks: int) -> tuple[Tensor, CodecState]:
         """Code the next block: [batch, n * hop_length, 1] -> [batch, n, num_codebooks]."""
-        latents, state = self.encoder.step(audio, state)
-        return self.quantizer.encode(latents, num_codebooks), state
+        latents, network = self.encoder.step(audio, state.network)
+        codes, base = self.quantizer.encode_step(latents, state.base, num_codebooks)
+        return codes, CodecState(network, base)
 
-    def decoder_state(self, batch_size: int) -> State:
+    def decoder_state(self, batch_size: int) -> CodecState:
         """The decoder's state of silence."""
-        return self.decoder.initial_state(batch_size)
+        return CodecState(self.decoder.initial_state(batch_size), self.quantizer.initial_state(batch_size))
 
-    def decode_step(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
+    def decode_step(self, codes: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
         """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
-        return self.decoder.step(self.quantizer.decode(codes), state)
+        quantized, base = self.quantizer.decode_step(codes, state.base)
+        audio, network = self.decoder.step(quantized, state.network)
+        return audio, CodecState(network, base)
+
+    def restarted(self, state: CodecState) -> CodecState:
+        """The state with the prediction begun anew: the network goes on, but no code hangs on those before it."""
+        return state._replace(base=ops.zeros_like(state.base))
 
     @functools.cached_property
-    def fast_encode_step(self) -> Callable[..., tuple[Tensor, State]]:
+    def fast_encode_step(self) -> Callable[..., tuple[Tensor, CodecState]]:
         """`encode_step` as one graph: a second or two for the first block of each shape, then much faster."""
         return compiled(self.encode_step, fixed=("num_codebooks",))
 
     @functools.cached_property
-    def fast_decode_step(self) -> Callable[..., tuple[Tensor, State]]:
+    def fast_decode_step(self) -> Callable[..., tuple[Tensor, CodecState]]:
         """`decode_step` as one graph."""
         return compiled(self.decode_step)
 

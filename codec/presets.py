@@ -21,10 +21,14 @@ from codec.errors import PresetError
 if TYPE_CHECKING:
     import keras
 
+    from codec.light import LightCodec
     from codec.model import Codec
 
 DEFAULT_PRESET = "lamella-48k"
 TRAINING_ONLY = ("counts", "sums")  # the moving averages behind a codebook, not needed to code
+
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 class Preset(NamedTuple):
@@ -73,26 +77,46 @@ def find_preset(name: str | os.PathLike[str]) -> Path:
 
 
 def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "float32") -> Codec:
-    """Load a model by name or directory; raises PresetError where its files are missing, damaged or do not fit."""
+    """Load a model by name or directory, to train or to use in Keras; raises PresetError as `read_preset` does."""
+    from codec.model import Codec
+
+    config, tensors = read_preset(name)
+    codec = Codec(config, dtype=dtype)
+    for weight_name, weight in shipped_weights(codec).items():
+        weight.assign(tensors[weight_name])
+    codec.quantizer.start(codec.quantizer.codebooks)
+    return codec
+
+
+def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET) -> LightCodec:
+    """Load a model by name or directory, to code and decode without Keras; raises PresetError as `read_preset` does."""
+    from codec.light import LightCodec
+
+    return LightCodec(*read_preset(name))
+
+
+def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np.ndarray]]:
+    """A preset's config, and its weights as float32 by name.
+
+    Raises PresetError where its files are missing, damaged or do not fit each other.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    from codec.model import Codec
+    from codec.light import weight_shapes
 
     directory = find_preset(name)
     try:
         text = (directory / "config.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PresetError(f"{directory / 'config.json'} cannot be read: {error}") from error
-    codec = Codec(CodecConfig.from_json(text), dtype=dtype)
-    path = directory / "weights.safetensors"
+    config, path = CodecConfig.from_json(text), directory / "weights.safetensors"
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise PresetError(f"{path} cannot be read: {error}") from error
-    assign_weights(shipped_weights(codec), tensors, path)
-    codec.quantizer.start(codec.quantizer.codebooks)
-    return codec
+    _check_shapes({name: array.shape for name, array in tensors.items()}, weight_shapes(config), path)
+    return config, {name: array.astype(np.float32) for name, array in tensors.items()}
 
 
 def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> None:
@@ -112,7 +136,7 @@ def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> No
         beside.replace(directory / name)
 
 
-def model_id(codec: Codec) -> bytes:
+def model_id(codec: Codec | LightCodec) -> bytes:
     """The first 8 bytes of the SHA-256 of config and shipped weights: files name their model by it."""
     digest = hashlib.sha256(codec.config.to_json().encode())
     for name, value in sorted(_float16(codec).items()):
@@ -121,8 +145,11 @@ def model_id(codec: Codec) -> bytes:
     return digest.digest()[:8]
 
 
-def _float16(codec: Codec) -> dict[str, np.ndarray]:
-    return {name: np.asarray(weight, np.float16) for name, weight in shipped_weights(codec).items()}
+def _float16(codec: Codec | LightCodec) -> dict[str, np.ndarray]:
+    from codec.light import LightCodec
+
+    weights = codec.weights if isinstance(codec, LightCodec) else shipped_weights(codec)
+    return {name: np.asarray(weight, np.float16) for name, weight in weights.items()}
 
 
 def shipped_weights(codec: Codec) -> dict[str, keras.Variable]:
@@ -156,16 +183,13 @@ def _children(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Lay
                 yield (name if number is None else f"{name}.{number}"), part
 
 
-def assign_weights(weights: dict[str, keras.Variable], tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Fill weights by name; raises PresetError on missing, unknown or misshapen tensors."""
-    if set(weights) != set(tensors):
-        odd = sorted(set(weights) ^ set(tensors))
+def _check_shapes(found: Shapes, expected: Shapes, path: Path) -> None:
+    """Raise PresetError on missing, unknown or misshapen tensors."""
+    if found.keys() != expected.keys():
+        odd = sorted(found.keys() ^ expected.keys())
         raise PresetError(
             f"{path} does not fit its config: {len(odd)} tensors missing or unknown, first {odd[0]}"
         )
-    for name, weight in weights.items():
-        if tuple(weight.shape) != tensors[name].shape:
-            raise PresetError(
-                f"{path}: {name} has shape {tensors[name].shape}, expected {tuple(weight.shape)}"
-            )
-        weight.assign(tensors[name].astype(np.float32))
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise PresetError(f"{path}: {name} has shape {found[name]}, expected {shape}")

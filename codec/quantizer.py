@@ -48,16 +48,29 @@ class Quantized(NamedTuple):
     commitment: (
         Tensor  # [], mean squared distance of the targets to their codewords, summed over the active stages
     )
-    errors: Tensor  # [codebook], mean squared error of the latents after each stage, over the items it is active for
+    errors: (
+        Tensor  # [codebook], mean squared error of what each stage was given, over the items it is active for
+    )
     movement: Movement
 
 
-class _Descent(NamedTuple):
+class Descent(NamedTuple):
     """All stages of a residual stack, one after another, for rows of latents; without gradient."""
 
     targets: Tensor  # [codebook, rows, dim], what each stage was given
     codes: Tensor  # int32 [codebook, rows]
     chosen: Tensor  # [codebook, rows, dim], the codewords
+
+
+def descend(rows: Tensor, codebooks: Tensor) -> Descent:
+    """Quantize rows [rows, dim] by the first of [codebook, codebook_size, dim], what is left by the next, and so on."""
+    targets, codes, chosen = [], [], []
+    for stage in range(codebooks.shape[0]):
+        targets.append(rows)
+        codes.append(nearest(rows, codebooks[stage]))
+        chosen.append(ops.take(codebooks[stage], codes[-1], axis=0))
+        rows = rows - chosen[-1]
+    return Descent(ops.stack(targets), ops.stack(codes), ops.stack(chosen))
 
 
 @keras.saving.register_keras_serializable("lamella")
@@ -109,12 +122,12 @@ class ResidualVectorQuantizer(keras.layers.Layer):
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
         """Codes of the first `num_codebooks` stages, [batch, frame, num_codebooks]."""
-        codes = self._descend(self._rows(latents), num_codebooks).codes
+        codes = descend(self._rows(latents), self._books()[:num_codebooks]).codes
         return ops.reshape(ops.transpose(codes), (*ops.shape(latents)[:-1], num_codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codewords, [batch, frame, dim]."""
-        books = ops.convert_to_tensor(self.codebooks)
+        books = self._books()
         return sum(ops.take(books[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1]))
 
     def quantize_latents(self, latents: Tensor, num_codebooks: Tensor) -> Quantized:
@@ -128,8 +141,8 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         stages = np.arange(self.num_codebooks, dtype=np.int32)[:, None]
         frames = ops.shape(rows)[0] // ops.shape(num_codebooks)[0]
         weights = ops.cast(ops.repeat(num_codebooks, frames)[None] > stages, "float32")
-        targets, codes, chosen = self._descend(ops.stop_gradient(rows), self.num_codebooks)
-        total = ops.reshape(ops.sum(weights[..., None] * chosen, axis=0), ops.shape(latents))
+        predicted, (targets, codes, chosen) = self._stages(ops.stop_gradient(ops.cast(latents, "float32")))
+        total = ops.reshape(predicted + ops.sum(weights[..., None] * chosen, axis=0), ops.shape(latents))
         distances = ops.mean(ops.square(rows - ops.stop_gradient(rows - targets + chosen)), axis=-1)
         each = ops.sum(weights * distances, axis=-1)
         batch, fresh = (
@@ -155,6 +168,13 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         self._keep(restart(self._averages(), fresh, movement.batch))
         self.codebooks.assign(codewords(self._averages()))
 
+    def _stages(self, latents: Tensor) -> tuple[Tensor | float, Descent]:
+        """What is known of the latents [batch, frame, dim] without any code, as rows, and all stages on the rest."""
+        return 0.0, descend(self._rows(latents), self._books())
+
+    def _books(self) -> Tensor:
+        return ops.convert_to_tensor(self.codebooks)
+
     def _averages(self) -> Averages:
         return Averages(ops.convert_to_tensor(self.counts), ops.convert_to_tensor(self.sums))
 
@@ -167,16 +187,6 @@ class ResidualVectorQuantizer(keras.layers.Layer):
 
     def _rows(self, latents: Tensor) -> Tensor:
         return ops.reshape(ops.cast(latents, "float32"), (-1, self.codebooks.shape[-1]))
-
-    def _descend(self, rows: Tensor, num_codebooks: int) -> _Descent:
-        """Quantize rows [rows, dim], then what is left of them, and so on."""
-        books, targets, codes, chosen = ops.convert_to_tensor(self.codebooks), [], [], []
-        for stage in range(num_codebooks):
-            targets.append(rows)
-            codes.append(nearest(rows, books[stage]))
-            chosen.append(ops.take(books[stage], codes[-1], axis=0))
-            rows = rows - chosen[-1]
-        return _Descent(ops.stack(targets), ops.stack(codes), ops.stack(chosen))
 
 
 @keras.saving.register_keras_serializable("lamella")

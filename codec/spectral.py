@@ -19,66 +19,22 @@ from keras import ops
 
 from codec.config import CodecConfig
 from codec.streaming import State, StreamingLayer, Tensor
-
-BAND_FLOOR = 1e-8  # added to band powers: -80 dB, where silence ends
-BAND_SCALE = 0.2  # brings log energies to the size of the other features
-MAGNITUDE_FLOOR = 1e-8  # added to |X|^2 before a negative power
-SPECTRUM_POWER = -0.7  # X |X|^-0.7: loudness differences shrink to 30 % of their decibels
-PHASE_POWER = -0.6
+from codec.tables import (
+    BAND_FLOOR,
+    BAND_SCALE,
+    MAGNITUDE_FLOOR,
+    PHASE_POWER,
+    SPECTRUM_POWER,
+    analysis_window,
+    band_weights,
+    synthesis_window,
+)
 
 
 def compress(real: Tensor, imaginary: Tensor, power: float) -> tuple[Tensor, Tensor]:
     """X |X|^power for a complex X given as two tensors; finite at zero."""
     gain = ops.exp((power / 2) * ops.log(real * real + imaginary * imaginary + MAGNITUDE_FLOOR))
     return real * gain, imaginary * gain
-
-
-def synthesis_window(config: CodecConfig) -> np.ndarray:
-    """Square root of a periodic Hann window, [short_window]: its square overlaps to one."""
-    return np.sqrt(np.hanning(config.short_window + 1)[:-1]).astype(np.float32)
-
-
-def analysis_window(config: CodecConfig) -> np.ndarray:
-    """The long asymmetric window, [long_window], of unit energy."""
-    rise, fall = 3 * config.spectral_hop, config.spectral_hop
-    window = np.concatenate([np.hanning(2 * rise)[:rise], np.hanning(2 * fall)[fall:]])
-    return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
-
-
-def band_weights(config: CodecConfig) -> np.ndarray:
-    """Mel bands of the long window, [bins, mel_bands]; columns sum to one, so a band is a mean power per bin.
-
-    The triangles are librosa's (a test compares them); importing it would double the time to load a model.
-    """
-    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(config.sample_rate / 2), config.mel_bands + 2))
-    distances = (
-        edges - np.arange(config.long_window // 2 + 1)[:, None] * config.sample_rate / config.long_window
-    )
-    rising, falling = -distances[:, :-2] / np.diff(edges)[:-1], distances[:, 2:] / np.diff(edges)[1:]
-    weights = np.maximum(0.0, np.minimum(rising, falling))
-    weights += 1e-12  # a band narrower than a bin stays finite
-    return (weights / weights.sum(axis=0)).astype(np.float32)
-
-
-def _hz_to_mel(frequency: float) -> float:
-    """Slaney's scale: 3 mel per 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4."""
-    return (
-        15.0 + 27.0 * np.log(frequency / 1000.0) / np.log(6.4)
-        if frequency >= 1000.0
-        else frequency * 3.0 / 200.0
-    )
-
-
-def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
-    return np.where(mels >= 15.0, 1000.0 * 6.4 ** ((mels - 15.0) / 27.0), mels * 200.0 / 3.0)
-
-
-def band_interpolation(config: CodecConfig) -> np.ndarray:
-    """Linear interpolation from mel bands to synthesis bins, [mel_bands, synthesis_bins]."""
-    weights = band_weights(config)
-    centres = np.arange(len(weights)) @ weights / config.long_window  # cycles per sample
-    bins = np.arange(config.synthesis_bins) / config.short_window
-    return np.stack([np.interp(bins, centres, row) for row in np.eye(config.mel_bands)]).astype(np.float32)
 
 
 class Analysis(StreamingLayer):

@@ -44,7 +44,7 @@ def coded(codec: Codec) -> dict[str, np.ndarray]:
     drawn = np.random.default_rng(1).integers(0, config.codebook_size, shape).astype(np.int32)
     codes, _ = codec.fast_encode_step(audio, codec.encoder_state(BATCH), config.num_codebooks)
     decoded, _ = codec.fast_decode_step(drawn, codec.decoder_state(BATCH))
-    latents, _ = compiled(codec.encoder.step)(audio, codec.encoder_state(BATCH))
+    latents, _ = compiled(codec.encoder.step)(audio, codec.encoder.initial_state(BATCH))
     return {"latents": latents, "codes": codes, "decoded": decoded}
 
 

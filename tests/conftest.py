@@ -51,6 +51,7 @@ def tiny_codec(tiny_config: CodecConfig) -> Codec:
     shape = (tiny_config.num_codebooks, tiny_config.codebook_size, tiny_config.latent_dim)
     sizes = 0.8 ** np.arange(tiny_config.num_codebooks)[:, None, None]
     codec.quantizer.start((sizes * np.random.default_rng(7).standard_normal(shape)).astype(np.float32))
+    codec.quantizer.prediction.assign(0.7 * np.eye(tiny_config.envelope_dim, dtype=np.float32))
     return codec
 
 

@@ -26,7 +26,12 @@ def configs(draw: st.DrawFn) -> CodecConfig:
         "spectrum_limit": draw(st.integers(1, rate // 2)),
         "phase_limit": draw(st.integers(-(-rate // hop), rate // 2)),
     }
-    sizes = {"num_codebooks": draw(st.integers(1, 40)), "codebook_size": 2 ** draw(st.integers(0, 14))}
+    codebooks = draw(st.integers(1, 40))
+    sizes = {
+        "num_codebooks": codebooks,
+        "base_codebooks": draw(st.integers(1, codebooks)),
+        "codebook_size": 2 ** draw(st.integers(0, 14)),
+    }
     return CodecConfig(sample_rate=rate, hop_length=hop, **values, **limits, **sizes)
 
 
@@ -59,7 +64,7 @@ def test_the_default() -> None:
 
 
 def test_few_codebooks_are_all_shipped() -> None:
-    assert CodecConfig(num_codebooks=2).shipped_codebooks == (2,)
+    assert CodecConfig(num_codebooks=2, base_codebooks=1).shipped_codebooks == (2,)
     assert CodecConfig(num_codebooks=7).shipped_codebooks == (3, 6)
 
 
@@ -80,6 +85,7 @@ def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
         ({"hop_length": 961}, "must be even"),
         ({"hop_length": 962}, "divide the sample rate"),
         ({"codebook_size": 1000}, "power of two, found 1000"),
+        ({"base_codebooks": 25}, "25 are more than `num_codebooks` 24"),
         ({"spectrum_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 49}, "below the first bin"),

@@ -8,18 +8,9 @@ import pytest
 from contract import check_streams, white
 
 from codec.config import CodecConfig
-from codec.decoder import (
-    LOG_MAGNITUDE_RANGE,
-    LOG_OF_MEAN,
-    LOW_BIN_DROP,
-    NOISE_PERIOD,
-    Decoder,
-    Head,
-    Noise,
-    split,
-)
+from codec.decoder import Decoder, Head, Noise, split
 from codec.encoder import pair
-from codec.spectral import band_interpolation
+from codec.tables import LOG_MAGNITUDE_RANGE, LOG_OF_MEAN, LOW_BIN_DROP, NOISE_PERIOD, band_interpolation
 
 SMALL = CodecConfig(
     sample_rate=16000, hop_length=64, mel_bands=5, spectrum_limit=4000, phase_limit=1000, decoder_fine_width=3

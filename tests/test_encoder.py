@@ -9,7 +9,7 @@ from contract import check_streams, white
 
 from codec.config import CodecConfig
 from codec.encoder import Encoder, Standardize, pair
-from codec.spectral import BAND_SCALE
+from codec.tables import BAND_SCALE
 
 SHARES = ((3, 0.8), (1, 0.2))
 

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("c*/**/*.py"))
 NETWORK = (
+    "tables",
+    "light",
     "compiled",
     "streaming",
     "layers",
@@ -20,6 +22,7 @@ NETWORK = (
     "encoder",
     "codebook",
     "quantizer",
+    "predictive",
     "decoder",
     "model",
 )
@@ -39,6 +42,8 @@ FORBIDDEN = {
     "codec/config.py": ("numpy", "keras", "tensorflow"),
     "codec/bitstream/": ("codec.config", "keras", "tensorflow", "soundfile", "soxr", "librosa"),
     "codec/audio.py": ("keras", "tensorflow", "codec.bitstream"),
+    "codec/tables.py": ("keras", "tensorflow", "jax"),
+    "codec/light.py": ("keras", "tensorflow", "jax"),
     "codec/presets.py": ("codec.audio", "codec.bitstream", "soundfile"),
     "codec/evaluation/": ("codec.training",),
     **{f"codec/{name}.py": ("codec.audio", "codec.bitstream", "soundfile", "soxr") for name in NETWORK},
@@ -139,6 +144,7 @@ def test_verbs_load_the_codec_late(module: str) -> None:
         ("codec.bitstream", ("tensorflow", "keras", "jax", "librosa", "soundfile")),
         ("codec.audio", ("tensorflow", "keras", "jax")),
         ("codec.presets", ("tensorflow", "keras", "jax", "librosa")),
+        ("codec.light", ("tensorflow", "keras", "jax", "librosa")),
         ("cli.main", ("tensorflow", "keras", "jax", "librosa", "numpy", "soundfile")),
     ],
 )

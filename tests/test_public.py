@@ -14,6 +14,7 @@ from conftest import tone
 
 import codec
 from codec.evaluation.metrics import mel_distance
+from codec.presets import load_light
 
 
 @pytest.mark.parametrize("name", codec.__all__)
@@ -33,13 +34,13 @@ def test_unknown_name() -> None:
 
 
 def test_the_example_in_the_readme(
-    tiny_codec: codec.Codec, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_preset: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     shutil.copy(wav, tmp_path / "talk.wav")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(codec, "load_codec", lambda name: tiny_codec)
+    monkeypatch.setattr(codec, "load_light", lambda name: load_light(tiny_preset))
     names: dict[str, Any] = {}
     exec(example, names)
     again, rate = soundfile.read("again.wav", dtype="float32")

@@ -8,7 +8,7 @@ import pytest
 from conftest import tone
 from contract import check_streams, white
 
-from codec import spectral
+from codec import spectral, tables
 from codec.config import CodecConfig
 from codec.spectral import Analysis, Synthesis
 
@@ -20,7 +20,7 @@ def transform(audio: np.ndarray) -> np.ndarray:
     """What a synthesis of `audio` [time] needs: the spectra of frames over blocks t-1 and t, re then im."""
     padded = np.pad(audio, (HOP, 0))
     frames = np.stack([padded[start : start + 2 * HOP] for start in range(0, len(audio), HOP)])
-    spectra = np.fft.rfft(frames * spectral.synthesis_window(SMALL)) / np.sqrt(2 * HOP)
+    spectra = np.fft.rfft(frames * tables.synthesis_window(SMALL)) / np.sqrt(2 * HOP)
     return np.concatenate([spectra.real, spectra.imag], axis=-1).astype(np.float32)[None]
 
 
@@ -49,7 +49,7 @@ def test_perfect_reconstruction_one_block_late() -> None:
 
 def test_the_low_bins_are_those_of_the_synthesis_frames() -> None:
     audio, layer = white(20 * HOP), Analysis(SMALL)
-    low = expand(layer(audio[None, :, None]).numpy()[0][:, layer.slices[2]], spectral.PHASE_POWER)
+    low = expand(layer(audio[None, :, None]).numpy()[0][:, layer.slices[2]], tables.PHASE_POWER)
     real, imaginary = np.split(transform(audio)[0], 2, axis=-1)
     bins = slice(1, 1 + SMALL.phase_bins)
     np.testing.assert_allclose(low, (real + 1j * imaginary)[:, bins], atol=1e-4)
@@ -59,7 +59,7 @@ def test_low_bins_alone_bring_a_low_tone_back() -> None:
     time = np.arange(60 * HOP) / SMALL.sample_rate
     audio = (0.4 * np.sin(2 * np.pi * 900 * time)).astype(np.float32)
     layer = Analysis(SMALL)
-    low = expand(layer(audio[None, :, None]).numpy()[:, :, layer.slices[2]], spectral.PHASE_POWER)
+    low = expand(layer(audio[None, :, None]).numpy()[:, :, layer.slices[2]], tables.PHASE_POWER)
     spectrum = np.pad(low, [(0, 0), (0, 0), (1, SMALL.synthesis_bins - 1 - SMALL.phase_bins)])
     whole = np.concatenate([spectrum.real, spectrum.imag], axis=-1).astype(np.float32)
     output = Synthesis(SMALL)(whole).numpy()[0, :, 0]
@@ -83,18 +83,16 @@ def test_levels_of_white_noise(variance: float) -> None:
     layer = Analysis(config)
     features = layer(np.sqrt(variance) * white(1, 400 * config.spectral_hop, 1)).numpy()[0, 4:]
     spectrum, bands, low = (features[:, part] for part in layer.slices)
-    assert np.mean(np.abs(expand(spectrum, spectral.SPECTRUM_POWER)) ** 2) == pytest.approx(
-        variance, rel=0.03
-    )
-    assert np.mean(np.abs(expand(low, spectral.PHASE_POWER)) ** 2) == pytest.approx(variance / 2, rel=0.03)
-    assert np.mean(np.exp(2 * bands / spectral.BAND_SCALE)) == pytest.approx(variance, rel=0.05)
+    assert np.mean(np.abs(expand(spectrum, tables.SPECTRUM_POWER)) ** 2) == pytest.approx(variance, rel=0.03)
+    assert np.mean(np.abs(expand(low, tables.PHASE_POWER)) ** 2) == pytest.approx(variance / 2, rel=0.03)
+    assert np.mean(np.exp(2 * bands / tables.BAND_SCALE)) == pytest.approx(variance, rel=0.05)
 
 
 def test_silence_is_finite_and_at_the_floor() -> None:
     layer = Analysis(SMALL)
     features = layer(np.zeros((1, 8 * HOP, 1), np.float32)).numpy()
     assert np.all(np.isfinite(features))
-    floor = 0.5 * spectral.BAND_SCALE * np.log(spectral.BAND_FLOOR)
+    floor = 0.5 * tables.BAND_SCALE * np.log(tables.BAND_FLOOR)
     np.testing.assert_allclose(features[..., layer.slices[1]], floor, rtol=1e-5)
     np.testing.assert_array_equal(features[..., layer.slices[0]], 0)
 
@@ -106,18 +104,18 @@ def test_feature_sizes_of_the_default() -> None:
 
 
 def test_windows() -> None:
-    long, short = spectral.analysis_window(SMALL), spectral.synthesis_window(SMALL)
+    long, short = tables.analysis_window(SMALL), tables.synthesis_window(SMALL)
     assert np.sum(long**2) == pytest.approx(1)
     assert int(np.argmax(long)) in (3 * HOP - 1, 3 * HOP)
     np.testing.assert_allclose(short[:HOP] ** 2 + short[HOP:] ** 2, 1, atol=1e-6)
 
 
 def test_bands() -> None:
-    weights, interpolation = spectral.band_weights(SMALL), spectral.band_interpolation(SMALL)
+    weights, interpolation = tables.band_weights(SMALL), tables.band_interpolation(SMALL)
     assert weights.shape == (2 * HOP + 1, 6) and interpolation.shape == (6, SMALL.synthesis_bins)
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_allclose(interpolation.sum(axis=0), 1, rtol=1e-5)
-    assert np.all(np.isfinite(spectral.band_weights(CodecConfig(mel_bands=200))))
+    assert np.all(np.isfinite(tables.band_weights(CodecConfig(mel_bands=200))))
 
 
 @pytest.mark.parametrize(("sample_rate", "bands"), [(48000, 64), (16000, 24), (8000, 16)])
@@ -126,7 +124,7 @@ def test_bands_are_those_of_librosa(sample_rate: int, bands: int) -> None:
     config = CodecConfig(sample_rate, hop, mel_bands=bands, spectrum_limit=4000)
     expected = librosa.filters.mel(sr=sample_rate, n_fft=config.long_window, n_mels=bands, norm=None).T
     expected = expected.astype(np.float64) + 1e-12
-    np.testing.assert_allclose(spectral.band_weights(config), expected / expected.sum(axis=0), atol=1e-6)
+    np.testing.assert_allclose(tables.band_weights(config), expected / expected.sum(axis=0), atol=1e-6)
 
 
 def test_a_tone_lights_its_band() -> None:
@@ -134,7 +132,7 @@ def test_a_tone_lights_its_band() -> None:
     layer, time = Analysis(config), np.arange(16000) / 16000
     for frequency in (500, 3000, 7000):
         bands = layer(np.sin(2 * np.pi * frequency * time)[None, :, None].astype(np.float32)).numpy()
-        centres = np.arange(len(spectral.band_weights(config))) @ spectral.band_weights(config)
+        centres = np.arange(len(tables.band_weights(config))) @ tables.band_weights(config)
         brightest = centres[np.argmax(bands[0, 50, layer.slices[1]])] * 16000 / config.long_window
         assert brightest == pytest.approx(frequency, rel=0.15)
 

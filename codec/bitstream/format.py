@@ -159,11 +159,11 @@ class Chunk:
 def default_frames_per_chunk(
     *, channels: int, num_codebooks: int, bits_per_code: int, hop_length: int, model_sample_rate: int
 ) -> int:
-    """Return one second of frames, or as many as fill 750 bytes where that is more, within the limits."""
-    one_second = round(model_sample_rate / hop_length)
-    enough = -(-MIN_PAYLOAD * 8 // (channels * num_codebooks * bits_per_code))
+    """Return one second of frames, or as many whole seconds as fill 750 bytes, within the limits."""
+    second = max(1, round(model_sample_rate / hop_length))
+    seconds = -(-MIN_PAYLOAD * 8 // (channels * num_codebooks * bits_per_code * second))
     most = _most_frames(channels * num_codebooks, hop_length, model_sample_rate)
-    return max(1, min(max(one_second, enough), most))
+    return min(seconds * second, most // second * second or most)
 
 
 def check_model(header: Header, model_id: bytes) -> None:

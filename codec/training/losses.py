@@ -11,8 +11,9 @@ import math
 import numpy as np
 from keras import ops
 
-from codec.spectral import SPECTRUM_POWER, compress
+from codec.spectral import compress
 from codec.streaming import Tensor
+from codec.tables import SPECTRUM_POWER
 
 MEL_FLOOR = 1e-5
 FULL_RATE_CUTOFF = 8000.0  # Hz, where the complex term ends with all codebooks

@@ -115,7 +115,7 @@ def forward(
 ) -> tuple[Tensor, Report, Moved]:
     """Losses of one batch; with latent noise in the quantizer's place where the batch brings some."""
     count = ops.shape(arrays.audio)[0]
-    latents, _ = codec.encoder.step(arrays.audio, codec.encoder_state(count))
+    latents, _ = codec.encoder.step(arrays.audio, codec.encoder.initial_state(count))
     if arrays.latent_noise.shape[1]:
         received, commitment, errors = (
             latents + arrays.latent_noise,

@@ -76,7 +76,7 @@ def validate(codec: Codec, audio: np.ndarray, batch_size: int = 8) -> Validation
     rungs, errors, latents = [], [], []
     for start in range(0, len(audio), batch_size):
         block = audio[start : start + batch_size]
-        found, _ = codec.encoder.step(block, codec.encoder_state(len(block)))
+        found, _ = codec.encoder.step(block, codec.encoder.initial_state(len(block)))
         codes = codec.quantizer.encode(found, codec.config.num_codebooks)
         latents.append(ops.convert_to_numpy(found).reshape(-1, codec.config.latent_dim))
         rungs.append([_mel(codec, block, codes[..., :count]) for count in counts])

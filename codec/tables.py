@@ -1,0 +1,102 @@
+"""The constants of the network: windows, mel bands, noise; in numpy alone, for every form the network runs in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codec.config import CodecConfig
+
+BAND_FLOOR = 1e-8  # added to band powers: -80 dB, where silence ends
+BAND_SCALE = 0.2  # brings log energies to the size of the other features
+MAGNITUDE_FLOOR = 1e-8  # added to |X|^2 before a negative power
+SPECTRUM_POWER = -0.7  # X |X|^-0.7: loudness differences shrink to 30 % of their decibels
+PHASE_POWER = -0.6
+
+NORM_EPSILON = 1e-6  # of every LayerNorm
+VARIANCE_FLOOR = 1e-8  # of a latent, relative to its target
+PHASE_SHARE = (
+    0.25  # of the latents' variance; the first codebooks carry none of it, so the envelope bears this much
+)
+
+NOISE_PERIOD = 4096  # spectral frames, 41 s
+LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
+PHASE_GAIN = 3.0  # of the phase path's coefficient in the direction of its bin
+LOW_BIN_DROP = (
+    1.5  # nepers by which the head's own magnitude starts lower where the phase path adds its coefficient
+)
+LOG_MAGNITUDE_RANGE = (-14.0, 5.0)  # nepers
+LOW_GAIN_RANGE = (-4.0, 2.0)  # nepers, of the network's gain on the low bins
+POWER_FLOOR, POWER_LIMIT = 1e-8, 100.0  # of a compressed low bin, before it is expanded
+DIRECTION_FLOOR = 1e-6  # added to the square of a direction's length
+
+
+def synthesis_window(config: CodecConfig) -> np.ndarray:
+    """Square root of a periodic Hann window, [short_window]: its square overlaps to one."""
+    return np.sqrt(np.hanning(config.short_window + 1)[:-1]).astype(np.float32)
+
+
+def analysis_window(config: CodecConfig) -> np.ndarray:
+    """The long asymmetric window, [long_window], of unit energy."""
+    rise, fall = 3 * config.spectral_hop, config.spectral_hop
+    window = np.concatenate([np.hanning(2 * rise)[:rise], np.hanning(2 * fall)[fall:]])
+    return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
+
+
+def band_weights(config: CodecConfig) -> np.ndarray:
+    """Mel bands of the long window, [bins, mel_bands]; columns sum to one, so a band is a mean power per bin.
+
+    The triangles are librosa's (a test compares them); importing it would double the time to load a model.
+    """
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(config.sample_rate / 2), config.mel_bands + 2))
+    distances = (
+        edges - np.arange(config.long_window // 2 + 1)[:, None] * config.sample_rate / config.long_window
+    )
+    rising, falling = -distances[:, :-2] / np.diff(edges)[:-1], distances[:, 2:] / np.diff(edges)[1:]
+    weights = np.maximum(0.0, np.minimum(rising, falling))
+    weights += 1e-12  # a band narrower than a bin stays finite
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def _hz_to_mel(frequency: float) -> float:
+    """Slaney's scale: 3 mel per 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4."""
+    return (
+        15.0 + 27.0 * np.log(frequency / 1000.0) / np.log(6.4)
+        if frequency >= 1000.0
+        else frequency * 3.0 / 200.0
+    )
+
+
+def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
+    return np.where(mels >= 15.0, 1000.0 * 6.4 ** ((mels - 15.0) / 27.0), mels * 200.0 / 3.0)
+
+
+def band_interpolation(config: CodecConfig) -> np.ndarray:
+    """Linear interpolation from mel bands to synthesis bins, [mel_bands, synthesis_bins]."""
+    weights = band_weights(config)
+    centres = np.arange(len(weights)) @ weights / config.long_window  # cycles per sample
+    bins = np.arange(config.synthesis_bins) / config.short_window
+    return np.stack([np.interp(bins, centres, row) for row in np.eye(config.mel_bands)]).astype(np.float32)
+
+
+def noise_table(channels: int) -> np.ndarray:
+    """White Gaussian noise, [NOISE_PERIOD, channels], always the same."""
+    generator = np.random.Generator(np.random.Philox(key=48))
+    return generator.standard_normal((NOISE_PERIOD, channels)).astype(np.float32)
+
+
+def magnitude_offset(config: CodecConfig) -> np.ndarray:
+    """Where the log-magnitude of each synthesis bin starts, above the decoded envelope."""
+    offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
+    offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
+    return offset
+
+
+def latent_shares(config: CodecConfig) -> tuple[tuple[int, float], ...]:
+    """Of each block of the latents its number of dimensions and its share of the variance."""
+    return (config.envelope_dim, 1 - PHASE_SHARE), (config.phase_dim, PHASE_SHARE)
+
+
+def variance_targets(shares: tuple[tuple[int, float], ...]) -> np.ndarray:
+    """The variance a dimension of each block is given, so that the mean over all dimensions is one."""
+    total = sum(dim for dim, _ in shares)
+    return np.array([share * total / dim for dim, share in shares], np.float32)
