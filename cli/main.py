@@ -14,6 +14,7 @@ from cli.decompress import decompress
 from cli.demo import demo
 from cli.info import info
 from cli.models import models
+from cli.thin import thin
 from cli.train import train
 from codec.errors import CodecError
 
@@ -65,7 +66,7 @@ def lamella() -> None:
     """
 
 
-for verb in (compress, decompress, info, demo, train, models):
+for verb in (compress, decompress, info, thin, demo, train, models):
     lamella.add_command(verb)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from codec.config import CodecConfig
 
 DEFAULT_MODEL = "lamella-48k"
 DEFAULT_BITRATE = 6000  # bits per second and channel
@@ -35,6 +38,14 @@ def show_bitrate(bitrate: int) -> str:
     return f"{bitrate / 1000:g}k"
 
 
+def config_of(model: str) -> CodecConfig:
+    """The sizes of a model, without its weights; raises PresetError if there is no such model."""
+    from codec.config import CodecConfig
+    from codec.presets import find_preset
+
+    return CodecConfig.from_json((find_preset(model) / "config.json").read_text(encoding="utf-8"))
+
+
 def choose_codebooks(model: str, bitrate: int | None, codebooks: int | None) -> int:
     """Turn the options that say how many bits to spend into a number of codebooks, by the model's config alone.
 
@@ -42,12 +53,9 @@ def choose_codebooks(model: str, bitrate: int | None, codebooks: int | None) -> 
         UsageError: both are given, or the model has no such rate; says which it has.
         PresetError: there is no such model.
     """
-    from codec.config import CodecConfig
-    from codec.presets import find_preset
-
     if bitrate is not None and codebooks is not None:
         raise click.UsageError("give --bitrate or --codebooks, not both")
-    config = CodecConfig.from_json((find_preset(model) / "config.json").read_text(encoding="utf-8"))
+    config = config_of(model)
     if codebooks is not None:
         if not 1 <= codebooks <= config.num_codebooks:
             raise click.UsageError(f"--codebooks {codebooks}: this model takes 1 to {config.num_codebooks}")

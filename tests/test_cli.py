@@ -541,3 +541,38 @@ class TestProcesses:
             pytest.skip("lamella is not installed here")
         result = subprocess.run([command, "--version"], cwd=tmp_path, capture_output=True, check=True)
         assert result.stdout == f"lamella, version {codec.__version__}\n".encode()
+
+
+class TestThin:
+    @pytest.fixture
+    def lam(self, wav: Path, folder: Path, tiny_preset: Path) -> Path:
+        works("compress", "-q", "-m", tiny_preset, "-b", "12k", wav, folder / "full.lam")
+        return folder / "full.lam"
+
+    @pytest.mark.parametrize("bitrate", ["1.5k", "3k", "6k", "12k"])
+    def test_is_what_compressing_at_that_bitrate_gives(
+        self, lam: Path, wav: Path, folder: Path, tiny_preset: Path, bitrate: str
+    ) -> None:
+        works("thin", "-m", tiny_preset, "-b", bitrate, lam, folder / "thin.lam")
+        works("compress", "-q", "-m", tiny_preset, "-b", bitrate, wav, folder / "anew.lam")
+        assert (folder / "thin.lam").read_bytes() == (folder / "anew.lam").read_bytes()
+
+    def test_through_a_pipe(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
+        works("thin", "-m", tiny_preset, "--codebooks", 4, lam, folder / "thin.lam")
+        piped = shell(f"lamella thin -q -m {tiny_preset} --codebooks 4 - - < {lam}", check=True)
+        assert piped.stdout == (folder / "thin.lam").read_bytes()
+
+    def test_more_than_there_is(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
+        works("thin", "-m", tiny_preset, "-b", "3k", lam, folder / "thin.lam")
+        words = fails("thin", "-m", tiny_preset, "-b", "6k", folder / "thin.lam", folder / "more.lam")
+        assert "thin.lam: num_codebooks 12, expected 1 to 6" in words
+        assert not (folder / "more.lam").exists()
+
+    def test_damage_leaves_no_file(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
+        lam.write_bytes(lam.read_bytes()[:-40])
+        assert "full.lam: " in fails("thin", "-m", tiny_preset, "-b", "3k", lam, folder / "thin.lam")
+        assert not (folder / "thin.lam").exists()
+
+    def test_below_the_base_and_without_a_rate(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
+        assert "below 3" in refuses("thin", "-m", tiny_preset, "--codebooks", 2, lam, folder / "thin.lam")
+        assert "say how low" in refuses("thin", "-m", tiny_preset, lam, folder / "thin.lam")

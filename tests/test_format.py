@@ -19,7 +19,7 @@ from streams import CODES, FILE, HEADER, HERE, MODEL, OPENERS, Pipe, joined, ran
 
 import codec.bitstream.format as layout
 import codec.bitstream.reader as reading
-from codec.bitstream import Header, Reader, Writer, check_model, default_frames_per_chunk
+from codec.bitstream import Header, Reader, Writer, check_model, default_frames_per_chunk, thin
 from codec.bitstream.fields import varint, varints
 from codec.errors import WrongModel
 
@@ -368,3 +368,27 @@ def test_the_bitstream_needs_nothing_but_numpy():
         [sys.executable, "-c", code], cwd=HERE.parent, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+# -- a lower bitrate --
+
+
+@given(st.integers(1, 3), st.integers(1, 230), st.integers(1, 24), st.sampled_from((1, 7, 50, 100)))
+def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep, frames_per_chunk):
+    codes = np.random.default_rng(frames).integers(0, 1024, (channels, frames, 24))
+    facts = {"hop_length": 960, "model_sample_rate": 48_000, "bits_per_code": 10, "num_codebooks": 24}
+    header = Header(48_000, channels, frames * 960, MODEL, frames_per_chunk=frames_per_chunk, **facts)
+    target = io.BytesIO()
+    thin(io.BytesIO(write(header, codes)), target, keep)
+    reader = Reader(io.BytesIO(target.getvalue()))
+    np.testing.assert_array_equal(joined(list(reader), reader.header), codes[..., :keep])
+    assert reader.num_samples == frames * 960
+    assert reader.header.frames_per_chunk % frames_per_chunk == 0
+    if frames_per_chunk in (1, 7):
+        assert reader.header.frames_per_chunk == frames_per_chunk
+
+
+@pytest.mark.parametrize("keep", [0, 4])
+def test_thinning_to_what_is_not_there(keep):
+    with pytest.raises(ValueError, match=f"num_codebooks {keep}, expected 1 to"):
+        thin(io.BytesIO(FILE), io.BytesIO(), keep)

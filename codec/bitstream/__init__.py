@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codec.bitstream.format import Chunk, Header, check_model, default_frames_per_chunk
 from codec.bitstream.reader import Reader
+from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
-__all__ = ["Chunk", "Header", "Reader", "Writer", "check_model", "default_frames_per_chunk"]
+__all__ = ["Chunk", "Header", "Reader", "Writer", "check_model", "default_frames_per_chunk", "thin"]

@@ -1,0 +1,53 @@
+"""`lamella thin`: a lower bitrate of a .lam file, without decoding it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, cast
+
+import click
+
+from cli import files, options
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option(
+    "--bitrate", "-b", metavar="RATE", type=options.parse_bitrate, help="Bits per second and channel."
+)
+@click.option(
+    "--codebooks", type=int, metavar="N", help="In place of --bitrate: N times 500 bits per second."
+)
+@options.model
+@options.force
+@options.quiet
+def thin(
+    source: str, target: str, bitrate: int | None, codebooks: int | None, model: str, force: bool, quiet: bool
+) -> None:
+    """Lower the bitrate of the .lam file IN, to OUT.
+
+    That gives what compressing the same sound at that bitrate gives. Either side may be `-`, a pipe.
+
+    \b
+    lamella thin --bitrate 3k talk.lam small.lam
+    """
+    if bitrate is None and codebooks is None:
+        raise click.UsageError("say how low: --bitrate RATE or --codebooks N")
+    output = files.target(target, force)
+    count, least = (
+        options.choose_codebooks(model, bitrate, codebooks),
+        options.config_of(model).base_codebooks,
+    )
+    if count < least:
+        raise click.UsageError(f"--codebooks {count}: below {least}, sound must be compressed anew")
+    from codec.bitstream import thin as run
+    from codec.files import name_of, naming_damage, reading, writing
+
+    given = files.source(source)
+    with reading(given) as stream, naming_damage(name_of(given)), writing(output) as result:
+        try:
+            run(stream, cast(BinaryIO, result), count)
+        except ValueError as error:
+            raise click.ClickException(f"{name_of(given)}: {error}") from error
+    if not quiet:
+        click.echo(f"{target}: {result.size} bytes", err=True)
