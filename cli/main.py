@@ -16,6 +16,7 @@ from cli.info import info
 from cli.models import models
 from cli.thin import thin
 from cli.train import train
+from cli.verify import verify
 from codec.errors import CodecError
 
 
@@ -66,7 +67,7 @@ def lamella() -> None:
     """
 
 
-for verb in (compress, decompress, info, thin, demo, train, models):
+for verb in (compress, decompress, info, verify, thin, demo, train, models):
     lamella.add_command(verb)
 
 

@@ -576,3 +576,28 @@ class TestThin:
     def test_below_the_base_and_without_a_rate(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
         assert "below 3" in refuses("thin", "-m", tiny_preset, "--codebooks", 2, lam, folder / "thin.lam")
         assert "say how low" in refuses("thin", "-m", tiny_preset, lam, folder / "thin.lam")
+
+
+class TestVerify:
+    def test_says_what_is_whole(self, folder: Path) -> None:
+        shutil.copy(ROOT / "tests" / "golden" / "v1" / "mono.lam", folder / "a.lam")
+        shutil.copy(ROOT / "tests" / "golden" / "v1" / "silent.lam", folder / "b.lam")
+        lines = works("verify", folder / "a.lam", folder / "b.lam").stdout.splitlines()
+        assert [line.split(": ")[1].split(",")[0] for line in lines] == ["whole", "whole"]
+        assert works("verify", "--quiet", folder / "a.lam").stdout == ""
+
+    def test_stops_at_the_first_damage_and_says_where(self, folder: Path) -> None:
+        good = (ROOT / "tests" / "golden" / "v1" / "mono.lam").read_bytes()
+        (folder / "good.lam").write_bytes(good)
+        (folder / "bad.lam").write_bytes(good[:60] + bytes([good[60] ^ 1]) + good[61:])
+        result = run("verify", folder / "good.lam", folder / "bad.lam", folder / "good.lam")
+        assert result.exit_code == 1
+        assert result.stdout.count("whole") == 1
+        assert "bad.lam: chunk 0 at byte 43 (0.00 s): checksum" in result.stderr
+
+    def test_a_pipe(self) -> None:
+        done = shell(f"lamella verify - < {ROOT / 'tests' / 'golden' / 'v1' / 'stereo-live.lam'}", check=True)
+        assert b"whole" in done.stdout
+
+    def test_no_file_at_all(self) -> None:
+        assert "Missing argument 'FILE...'" in refuses("verify")
