@@ -177,7 +177,7 @@ class _Run:
             self.trainee.gather()
             self.stepper.reload()
         self._steps(lambda: self.progress.step < self.recipe.warm_up_steps, lambda: self.recipe.learning_rate)
-        self.say("codebooks from k-means, about a minute")
+        self.say("codebooks from k-means, a few minutes")
         began = time.monotonic()
         self.stepper.settle()
         self.trainee.settle(self.trainee.master)
