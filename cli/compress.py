@@ -45,7 +45,7 @@ def compress(
     """
     use_one_core()
     output = files.target(target, force)
-    num_codebooks = options.choose_codebooks(model, bitrate, codebooks)
+    num_codebooks = options.choose_codebooks(options.config_of(model), bitrate, codebooks)
     with files.open_sound(source, pcm) as reader:
         from codec.compression import compress as run
         from codec.presets import load_light

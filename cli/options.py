@@ -46,16 +46,14 @@ def config_of(model: str) -> CodecConfig:
     return CodecConfig.from_json((find_preset(model) / "config.json").read_text(encoding="utf-8"))
 
 
-def choose_codebooks(model: str, bitrate: int | None, codebooks: int | None) -> int:
-    """Turn the options that say how many bits to spend into a number of codebooks, by the model's config alone.
+def choose_codebooks(config: CodecConfig, bitrate: int | None, codebooks: int | None) -> int:
+    """Turn the options that say how many bits to spend into a number of codebooks.
 
     Raises:
         UsageError: both are given, or the model has no such rate; says which it has.
-        PresetError: there is no such model.
     """
     if bitrate is not None and codebooks is not None:
         raise click.UsageError("give --bitrate or --codebooks, not both")
-    config = config_of(model)
     if codebooks is not None:
         if not 1 <= codebooks <= config.num_codebooks:
             raise click.UsageError(f"--codebooks {codebooks}: this model takes 1 to {config.num_codebooks}")

@@ -34,12 +34,12 @@ def thin(
     if bitrate is None and codebooks is None:
         raise click.UsageError("say how low: --bitrate RATE or --codebooks N")
     output = files.target(target, force)
-    count, least = (
-        options.choose_codebooks(model, bitrate, codebooks),
-        options.config_of(model).base_codebooks,
-    )
-    if count < least:
-        raise click.UsageError(f"--codebooks {count}: below {least}, sound must be compressed anew")
+    config = options.config_of(model)
+    count = options.choose_codebooks(config, bitrate, codebooks)
+    if count < config.base_codebooks:
+        raise click.UsageError(
+            f"--codebooks {count}: below {config.base_codebooks}, sound must be compressed anew"
+        )
     from codec.bitstream import thin as run
     from codec.files import name_of, naming_damage, reading, writing
 

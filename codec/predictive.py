@@ -27,7 +27,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec.quantizer import Descent, ResidualVectorQuantizer, descend
+from codec.quantizer import Descent, ResidualVectorQuantizer, descend, look_up
 from codec.streaming import State, Tensor
 
 
@@ -86,7 +86,7 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         super().start(self._confined(ops.convert_to_tensor(codebooks, "float32")))
 
     def initial_state(self, batch_size: int | Tensor) -> State:
-        """The base before the first frame of a chunk: the mean."""
+        """The base where the prediction begins: the mean."""
         return ops.zeros((batch_size, self.base_dim))
 
     def encode_step(self, latents: Tensor, state: State, num_codebooks: int) -> tuple[Tensor, State]:
@@ -95,25 +95,23 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         bases, codes = self.track(latents, state, min(num_codebooks, self.base_codebooks))
         others = self._books()[self.base_codebooks : max(num_codebooks, self.base_codebooks)]
         if others.shape[0]:
-            left = descend(self._rows(latents - self._widened(bases)), others).codes
-            left = ops.reshape(ops.transpose(left), (*ops.shape(latents)[:-1], others.shape[0]))
+            left = self._search(latents - self._widened(bases), others)
             codes = ops.concatenate([codes, left], axis=-1)
         return codes, bases[:, -1]
 
     def decode_step(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
         """What the codes stand for, [batch, frame, dim], and the state after them."""
-        prediction = ops.convert_to_tensor(self.prediction)
-        differences = super().decode(codes[..., : self.base_codebooks])[..., : self.base_dim]
+        prediction, books = ops.convert_to_tensor(self.prediction), self._books()
+        base_codes, others = codes[..., : self.base_codebooks], codes[..., self.base_codebooks :]
+        differences = look_up(base_codes, books)[..., : self.base_dim]
 
         def add(base: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
             base = ops.matmul(base, prediction) + difference
             return base, base
 
         last, bases = ops.scan(add, state, ops.transpose(differences, (1, 0, 2)))
-        quantized, books = self._widened(ops.transpose(bases, (1, 0, 2))), self._books()
-        for stage in range(self.base_codebooks, codes.shape[-1]):
-            quantized = quantized + ops.take(books[stage], codes[..., stage], axis=0)
-        return quantized, last
+        quantized = self._widened(ops.transpose(bases, (1, 0, 2)))
+        return quantized + look_up(others, books[self.base_codebooks :]), last
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
         """`encode_step` from the mean."""

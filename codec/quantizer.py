@@ -73,6 +73,11 @@ def descend(rows: Tensor, codebooks: Tensor) -> Descent:
     return Descent(ops.stack(targets), ops.stack(codes), ops.stack(chosen))
 
 
+def look_up(codes: Tensor, codebooks: Tensor) -> Tensor:
+    """Sum of the codewords: codes [batch, frame, codebook], of the first of the codebooks -> [batch, frame, dim]."""
+    return sum(ops.take(codebooks[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1]))
+
+
 @keras.saving.register_keras_serializable("lamella")
 class ResidualVectorQuantizer(keras.layers.Layer):
     """A stack of codebooks, each coding what the ones before left (Zeghidour et al. 2021, arXiv 2107.03312, Alg. 1).
@@ -122,13 +127,11 @@ class ResidualVectorQuantizer(keras.layers.Layer):
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
         """Codes of the first `num_codebooks` stages, [batch, frame, num_codebooks]."""
-        codes = descend(self._rows(latents), self._books()[:num_codebooks]).codes
-        return ops.reshape(ops.transpose(codes), (*ops.shape(latents)[:-1], num_codebooks))
+        return self._search(latents, self._books()[:num_codebooks])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codewords, [batch, frame, dim]."""
-        books = self._books()
-        return sum(ops.take(books[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1]))
+        return look_up(codes, self._books())
 
     def quantize_latents(self, latents: Tensor, num_codebooks: Tensor) -> Quantized:
         """Quantize in training, each item with its own number of stages.
@@ -171,6 +174,11 @@ class ResidualVectorQuantizer(keras.layers.Layer):
     def _stages(self, latents: Tensor) -> tuple[Tensor | float, Descent]:
         """What is known of the latents [batch, frame, dim] without any code, as rows, and all stages on the rest."""
         return 0.0, descend(self._rows(latents), self._books())
+
+    def _search(self, latents: Tensor, codebooks: Tensor) -> Tensor:
+        """Codes of latents [batch, frame, dim] in some of the codebooks, [batch, frame, codebook]."""
+        codes = descend(self._rows(latents), codebooks).codes
+        return ops.reshape(ops.transpose(codes), (*ops.shape(latents)[:-1], codebooks.shape[0]))
 
     def _books(self) -> Tensor:
         return ops.convert_to_tensor(self.codebooks)

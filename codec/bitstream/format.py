@@ -160,10 +160,15 @@ def default_frames_per_chunk(
     *, channels: int, num_codebooks: int, bits_per_code: int, hop_length: int, model_sample_rate: int
 ) -> int:
     """Return one second of frames, or as many whole seconds as fill 750 bytes, within the limits."""
-    second = max(1, round(model_sample_rate / hop_length))
+    second = frames_per_second(hop_length, model_sample_rate)
     seconds = -(-MIN_PAYLOAD * 8 // (channels * num_codebooks * bits_per_code * second))
     most = _most_frames(channels * num_codebooks, hop_length, model_sample_rate)
     return min(seconds * second, most // second * second or most)
+
+
+def frames_per_second(hop_length: int, model_sample_rate: int) -> int:
+    """Return a second in whole frames, at least one."""
+    return max(1, round(model_sample_rate / hop_length))
 
 
 def check_model(header: Header, model_id: bytes) -> None:

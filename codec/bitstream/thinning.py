@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.format import Chunk, Header, default_frames_per_chunk
+from codec.bitstream.format import Chunk, Header, default_frames_per_chunk, frames_per_second
 from codec.bitstream.reader import Reader
 from codec.bitstream.writer import Writer
 
@@ -34,8 +34,8 @@ def thinned(header: Header, num_codebooks: int) -> Header:
     """The header of the thinned stream."""
     if not 1 <= num_codebooks <= header.num_codebooks:
         raise ValueError(f"num_codebooks {num_codebooks}, expected 1 to {header.num_codebooks}")
-    frames, second = header.frames_per_chunk, max(1, round(header.model_sample_rate / header.hop_length))
-    if frames % second == 0:
+    frames = header.frames_per_chunk
+    if frames % frames_per_second(header.hop_length, header.model_sample_rate) == 0:
         names = ("channels", "bits_per_code", "hop_length", "model_sample_rate")
         facts = {name: getattr(header, name) for name in names}
         frames = max(
