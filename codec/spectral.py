@@ -118,9 +118,10 @@ class Synthesis(StreamingLayer):
         return ops.zeros((batch_size, 1, self.config.spectral_hop), "float32")
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        hop, bins = self.config.spectral_hop, self.config.synthesis_bins
-        pieces = ops.irfft((x[..., :bins], x[..., bins:]), fft_length=self.config.short_window) * self.window
-        tails = ops.concatenate([state, pieces[..., hop:]], axis=1)
+        real, imaginary = ops.split(x, 2, axis=-1)
+        pieces = ops.irfft((real, imaginary), fft_length=self.config.short_window) * self.window
+        heads, tails = ops.split(pieces, 2, axis=-1)
+        tails = ops.concatenate([state, tails], axis=1)
         count = ops.shape(tails)[1]
-        blocks = pieces[..., :hop] + tails[:, : count - 1]
+        blocks = heads + tails[:, : count - 1]
         return ops.reshape(blocks, (ops.shape(blocks)[0], -1, 1)), tails[:, count - 1 :]

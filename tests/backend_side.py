@@ -20,8 +20,9 @@ from codec.compiled import compiled
 from codec.model import Codec
 from codec.presets import load_codec
 from codec.quantizer import straight_through
+from codec.training.joint import JointStage
 from codec.training.recipe import Recipe
-from codec.training.steps import Arrays, Trainee, new_stepper
+from codec.training.steps import Arrays, new_stepper
 
 FRAMES, BATCH = 26, 2
 
@@ -68,20 +69,23 @@ def passed_through() -> dict[str, np.ndarray]:
 
 
 def trained(codec: Codec) -> dict[str, np.ndarray]:
-    """Losses of one joint step, and what it moved."""
-    trainee, config = Trainee(codec), codec.config
-    before = keras.ops.convert_to_numpy(trainee.master.value).copy()
+    """Losses of two joint steps, and what the first moved."""
+    stage, config = JointStage(codec, Recipe(steps=1)), codec.config
+    before = keras.ops.convert_to_numpy(stage.trainee.master.value).copy()
     books = np.full(BATCH, config.num_codebooks, np.int32)
     nothing = np.zeros((BATCH, 0, 0), np.float32)
-    stepper = new_stepper(trainee, Recipe(steps=1))
-    report = stepper.step(Arrays(sound(codec), books, np.array([0, 9], np.int32), nothing), 1e-3, 1)
+    arrays = Arrays(sound(codec), books, np.array([0, 9], np.int32), nothing)
+    stepper = new_stepper(stage)
+    report = stepper.step(arrays, 1e-3, 1)
     stepper.settle()
-    losses = {f"loss {name}": value for name, value in report._asdict().items()}
+    losses = {f"loss {name}": value for name, value in report.figures.items()}
     moved = {
-        "moved": keras.ops.convert_to_numpy(trainee.master.value) - before,
-        "codebooks": codec.quantizer.codebooks.value,
+        "moved": keras.ops.convert_to_numpy(stage.trainee.master.value) - before,
+        "codebooks": keras.ops.copy(codec.quantizer.codebooks.value),
+        "mean": keras.ops.copy(codec.encoder.standardize.mean.value),
     }
-    return {**losses, **moved, "mean": codec.encoder.standardize.mean.value}
+    again = stepper.step(arrays, 1e-3, 1)  # with the codebooks that the first step moved
+    return {**losses, "norm": report.gradient_norm, **moved, "commitment": again.figures["commitment"]}
 
 
 def outcomes(preset: str) -> dict[str, np.ndarray]:

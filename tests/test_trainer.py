@@ -18,11 +18,12 @@ import tiny_training as tiny
 from safetensors.numpy import load_file
 
 from codec.compression import compress, decompress
+from codec.config import CodecConfig
 from codec.errors import AudioError, CodecError, PresetError
 from codec.presets import load_codec
 from codec.training import checkpoint, trainer
 from codec.training.checkpoint import Progress, read_progress
-from codec.training.recipe import Recipe
+from codec.training.recipe import Recipe, Tuning
 from codec.training.steps import TensorFlowStepper
 from codec.training.trainer import train
 from codec.training.validation import Validation
@@ -108,7 +109,7 @@ def test_what_is_left_in_the_folder(whole: Whole) -> None:
     }
     progress, config = read_progress(whole.output / "training") or (None, None)
     assert progress is not None
-    assert (progress.stage, progress.step, progress.joint_from) == ("joint", 8, 2)
+    assert (progress.stage, progress.step, progress.since_step) == ("joint", 8, 2)
     assert progress.audio_seconds == 8 * RECIPE.batch_size * RECIPE.segment_seconds
     assert config == tiny.CONFIG
 
@@ -132,7 +133,7 @@ def test_what_is_said(whole: Whole) -> None:
         "step 1, warm-up: log-mel ",
         "codebooks from k-means",
         "joint: building the graph",
-        "step 3, 17%, 0:00:",
+        "step 3, joint 17%, 0:00:",
         "distance of decoded from held-out audio",
         "latents: ",
     )
@@ -248,7 +249,7 @@ def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
 ) -> None:
     saves = list[Progress]()
 
-    def save(folder: Path, trainee: object, progress: Progress, recipe: Recipe) -> None:
+    def save(folder: Path, stage: object, config: CodecConfig, progress: Progress, recipe: Recipe) -> None:
         saves.append(progress)
         if progress.stage == "joint":
             raise KeyboardInterrupt
@@ -262,6 +263,41 @@ def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
         ("warm-up", 2),
         ("joint", 2),
     ]
+
+
+def tuned(steps: int, **changes: Any) -> Recipe:
+    """Half of the steps are the decoder stage's."""
+    small = {"windows": (0.032, 0.016), "limit": 2000.0, "widths": (4, 4, 4, 4), "crop_seconds": 0.3}
+    return dataclasses.replace(RECIPE, steps=steps, tuning=Tuning(part=0.5, **{**small, **changes}))  # type: ignore[arg-type]
+
+
+def test_the_decoder_stage_follows_stopped_or_not(whole: Whole, tmp_path: Path) -> None:
+    outputs = [copy_of(whole.output, tmp_path / name) for name in ("model", "stopped")]
+    said: list[str] = []
+    # The joint stage, of 6 steps, is over: its half of 12.
+    assert train(whole.folder, outputs[0], tuned(12), said.append) is not None
+    with pytest.raises(KeyboardInterrupt, match="stopped after 10 steps"):
+        train(whole.folder, outputs[1], tuned(12), silent, show=at_step(10, interrupt))
+    assert train(whole.folder, outputs[1], tuned(12), silent) is not None
+    progress, _ = read_progress(outputs[0] / "training") or (Progress(), None)
+    assert (progress.stage, progress.since_step, progress.step) == ("decoder", 8, 14)
+    found, expected = (state(output) for output in outputs)
+    assert [name for name in found if not np.array_equal(found[name], expected[name])] == []
+    before, after = (load_file(path / "weights.safetensors") for path in (whole.output, outputs[0]))
+    changed = {name for name in after if not np.array_equal(after[name], before[name])}
+    assert changed and all(name.startswith("decoder.") for name in changed)
+    assert train(whole.folder, outputs[0], tuned(12), said.append) is None
+    assert "is finished" in said[-1]
+
+
+def test_a_decoder_stage_that_spoils_the_sound_ends(whole: Whole, tmp_path: Path) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    spoiling = tuned(40, learning_rate=1.0, share=1.0)
+    often = dataclasses.replace(spoiling, checkpoint_minutes=0.0, rise_steps=1, averaging=0.0)
+    train(whole.folder, output, dataclasses.replace(often, steps=12), said.append)
+    assert any("the decoder stage ends here" in line for line in said)
+    before, after = (load_file(path / "weights.safetensors") for path in (whole.output, output))
+    assert all(np.array_equal(after[name], before[name]) for name in after)
 
 
 def test_a_folder_that_has_vanished(whole: Whole, tmp_path: Path) -> None:
@@ -283,20 +319,32 @@ def test_a_run_of_another_size(whole: Whole) -> None:
         train(whole.folder, whole.output, RECIPE, silent, config=other)
 
 
+def recipe(steps: int, part: float = 0, minutes: float = 60) -> Recipe:
+    """A recipe that gives this part of itself to the decoder stage."""
+    return Recipe(steps=steps, minutes=minutes, tuning=Tuning(part=part))
+
+
 @pytest.mark.parametrize(
     ("recipe", "progress", "done"),
     [
-        (Recipe(steps=10), Progress("warm-up", 5), 0.0),
-        (Recipe(steps=10), Progress("joint", 100, joint_from=100), 0.0),
-        (Recipe(steps=10), Progress("joint", 105, joint_from=100), 0.5),
-        (Recipe(steps=10), Progress("joint", 200, joint_from=100), 1.0),
-        (Recipe(minutes=2), Progress("joint", 9, seconds=60.0, joint_since=0.0), 0.5),
-        (Recipe(minutes=2), Progress("joint", 9, seconds=90.0, joint_since=60.0), 0.5),
-        (Recipe(minutes=1), Progress("joint", 9, seconds=90.0, joint_since=80.0), 1.0),
+        (recipe(10), Progress("warm-up", 5), 0.0),
+        (recipe(10), Progress("joint", 100, since_step=100), 0.0),
+        (recipe(10), Progress("joint", 105, since_step=100), 0.5),
+        (recipe(10), Progress("joint", 200, since_step=100), 1.0),
+        (recipe(0, minutes=2), Progress("joint", 9, seconds=60.0, since=0.0), 0.5),
+        (recipe(0, minutes=2), Progress("joint", 9, seconds=90.0, since=60.0), 0.5),
+        (recipe(0, minutes=1), Progress("joint", 9, seconds=90.0, since=80.0), 1.0),
+        (recipe(10, part=0.5), Progress("joint", 104, since_step=100), 0.8),
+        (recipe(10, part=0.5), Progress("decoder", 106, since_step=105), 0.2),
+        (recipe(0, part=0.5, minutes=2), Progress("joint", 9, seconds=30.0), 0.5),
+        (recipe(0, part=0.5, minutes=2), Progress("decoder", 9, seconds=90.0, since=60.0), 0.5),
+        (recipe(10, part=1.0), Progress("joint", 0), 1.0),
     ],
 )
-def test_how_much_is_done(recipe: Recipe, progress: Progress, done: float) -> None:
-    assert trainer._fraction(recipe, progress) == done
+def test_how_much_of_a_stage_is_done(recipe: Recipe, progress: Progress, done: float) -> None:
+    assert trainer._fraction(recipe, progress) == pytest.approx(done)
+    last = progress.stage == ("decoder" if recipe.tuning.part else "joint")
+    assert trainer._finished(recipe, progress) is (done == 1 and last)
 
 
 def test_the_noise_of_the_warm_up() -> None:
@@ -312,6 +360,12 @@ def test_the_noise_of_the_warm_up() -> None:
 def test_a_wrong_recipe(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"part": -0.1}, {"part": 1.1}, {"share": 2.0}])
+def test_a_wrong_tuning(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Tuning(**wrong)
 
 
 # Runs in processes of their own

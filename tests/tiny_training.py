@@ -16,10 +16,10 @@ from keras import ops
 
 from codec.config import CodecConfig
 from codec.model import Codec
-from codec.training.checkpoint import state_variables
-from codec.training.recipe import Recipe
+from codec.training.joint import JointStage
+from codec.training.recipe import Recipe, Tuning
 from codec.training.start import kmeans_start, pca_start
-from codec.training.steps import Arrays, Stepper, Trainee, new_stepper
+from codec.training.steps import Arrays, Stage, Stepper, new_stepper
 
 ROOT = Path(__file__).parent.parent
 RATE = 8000  # Hz
@@ -45,9 +45,10 @@ CONFIG = CodecConfig(
 
 
 def recipe(steps: int, **changes: object) -> Recipe:
-    """Two segments of half a second, two steps of warm-up, few rows for the starts."""
+    """Two segments of half a second, two steps of warm-up, few rows for the starts, no decoder stage."""
     tiny = {"batch_size": 2, "segment_seconds": 0.5, "warm_up_steps": 2, "start_frames": 400}
-    return Recipe(**{"steps": steps, "kmeans_iterations": 1, **tiny, **changes})  # type: ignore[arg-type]
+    made = {"steps": steps, "kmeans_iterations": 1, "tuning": Tuning(part=0), **tiny, **changes}
+    return Recipe(**made)  # type: ignore[arg-type]
 
 
 def sines(seconds: float, seed: int) -> np.ndarray:
@@ -75,23 +76,22 @@ def arrays(codec: Codec, batch_size: int = 2, seconds: float = 1.0) -> Arrays:
     return Arrays(audio, rates, np.zeros(batch_size, np.int32), np.zeros((batch_size, 0, 0), np.float32))
 
 
-def values(trainee: Trainee) -> dict[str, np.ndarray]:
+def values(stage: Stage) -> dict[str, np.ndarray]:
     """All that a checkpoint holds, copied."""
-    variables = state_variables(trainee)
-    return {name: np.array(ops.convert_to_numpy(variable.value)) for name, variable in variables.items()}
+    return {name: np.array(ops.convert_to_numpy(variable.value)) for name, variable in stage.state().items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
     """A started codec and its step: compiling one costs seconds, so tests share it and put it back."""
 
-    trainee: Trainee
+    stage: JointStage
     stepper: Stepper
     recipe: Recipe
     begin: dict[str, np.ndarray]
 
     def reset(self) -> None:
-        for name, variable in state_variables(self.trainee).items():
+        for name, variable in self.stage.state().items():
             variable.assign(self.begin[name])
         self.stepper.reload()
 
@@ -104,8 +104,8 @@ def bench() -> Bench:
     audio = [sines(2.0, number)[None, :, None] for number in range(4)]
     pca_start(codec, audio)
     kmeans_start(codec, audio, 2, 0)
-    trainee = Trainee(codec)
-    return Bench(trainee, new_stepper(trainee, made), made, values(trainee))
+    stage = JointStage(codec, made)
+    return Bench(stage, new_stepper(stage), made, values(stage))
 
 
 def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:

@@ -5,6 +5,8 @@
                                optimizer.*        the optimizer's own
                                metadata           progress, recipe and config as JSON; CRC-32 of the tensors
 
+A stage of training names its variables; these are those of the joint stage.
+
 One file, written beside and renamed, so a run that dies while writing leaves the state before.
 """
 
@@ -18,15 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from codec.config import CodecConfig
 from codec.errors import CodecError, PresetError
-from codec.presets import named_weights
 from codec.training.recipe import Recipe
-from codec.training.steps import Trainee
+from codec.training.steps import Stage
 
 NAME = "checkpoint.safetensors"
 
@@ -38,22 +38,15 @@ class Progress:
     stage: str = "warm-up"
     step: int = 0
     seconds: float = 0.0
-    joint_since: float = 0.0  # seconds at which the joint stage began
-    joint_from: int = 0  # step at which it began
+    since: float = 0.0  # seconds at which the stage began
+    since_step: int = 0  # step at which it began
     audio_seconds: float = 0.0  # of audio seen
+    mel_before: float = 0.0  # held-out log-mel distance before the decoder stage, mean over the rates
 
 
-def state_variables(trainee: Trainee) -> dict[str, keras.Variable]:
-    """Every variable of a run by name."""
-    return {
-        "master": trainee.master,
-        "average": trainee.average,
-        **{f"weights.{name}": weight for name, weight in named_weights(trainee.codec).items()},
-        **{f"optimizer.{i}": variable for i, variable in enumerate(trainee.optimizer.variables)},
-    }
-
-
-def save_checkpoint(folder: Path, trainee: Trainee, progress: Progress, recipe: Recipe) -> None:
+def save_checkpoint(
+    folder: Path, stage: Stage, config: CodecConfig, progress: Progress, recipe: Recipe
+) -> None:
     """Write the state of a run; the file before it stays until this one is whole, and where it cannot be written.
 
     Raises:
@@ -62,12 +55,11 @@ def save_checkpoint(folder: Path, trainee: Trainee, progress: Progress, recipe: 
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    values = state_variables(trainee)
-    tensors = {name: np.array(ops.convert_to_numpy(value)) for name, value in values.items()}
+    tensors = {name: np.array(ops.convert_to_numpy(value)) for name, value in stage.state().items()}
     metadata = {
         "progress": json.dumps(dataclasses.asdict(progress)),
         "recipe": json.dumps(dataclasses.asdict(recipe)),
-        "config": trainee.codec.config.to_json(),
+        "config": config.to_json(),
         "crc32": str(_checksum(tensors)),
     }
     beside = folder / (NAME + ".part")
@@ -105,18 +97,18 @@ def read_progress(folder: Path) -> tuple[Progress, CodecConfig] | None:
         raise PresetError(f"{folder / NAME} is not a checkpoint of this version: {error}") from error
 
 
-def load_checkpoint(folder: Path, trainee: Trainee) -> None:
-    """Put the stored state into a trainee of the same sizes.
+def load_checkpoint(folder: Path, stage: Stage) -> None:
+    """Put the stored state into a stage of the same sizes.
 
     Raises:
-        PresetError: the file is damaged or does not fit; the trainee is then as it was.
+        PresetError: the file is damaged or does not fit; the stage is then as it was.
     """
     with _opened(folder) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         expected = (file.metadata() or {}).get("crc32")
-    if expected not in (None, str(_checksum(tensors))):
+    if expected != str(_checksum(tensors)):
         raise PresetError(f"{folder / NAME} is damaged: its checksum is wrong")
-    targets = state_variables(trainee)
+    targets = stage.state()
     _require_same(
         {name: array.shape for name, array in tensors.items()},
         {name: tuple(target.shape) for name, target in targets.items()},

@@ -27,7 +27,9 @@ def spectra(audio: Tensor, window: int) -> tuple[Tensor, Tensor]:
     hop = window // 4
     count = audio.shape[1] // hop
     blocks = ops.reshape(audio[:, : count * hop], (-1, count, hop))
-    frames = ops.concatenate([blocks[:, i : count - 3 + i] for i in range(4)], axis=-1)
+    # A split's gradient is one concatenation; that of a slice took a sixth of a training step on TensorFlow.
+    shifted = [ops.split(blocks, [i, count - 3 + i], axis=1)[1] for i in range(4)]
+    frames = ops.concatenate(shifted, axis=-1)
     return ops.rfft(frames * _hann(window))
 
 

@@ -10,10 +10,37 @@ WARM_UP_CODEBOOKS = (3, 6, 12, 24)  # those that the variances of Recipe.warm_up
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """Warm-up without a quantizer, k-means, then encoder, quantizer and decoder together.
+class Tuning:
+    """The decoder stage: the decoder alone against discriminators, on frozen codes."""
 
-    The joint stage ends after `steps` steps, or, where that is 0, after `minutes` of training.
+    part: float = 0.3  # of the steps or minutes; 0 leaves the stage out
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 1e-5
+    discriminator_rate: float = 1.0  # times the decoder's
+    share: float = (
+        0.6  # of the discriminators in the pull on the decoded audio; the spectral losses have the rest
+    )
+    feature_weight: float = 2.0  # of the feature distance, beside the adversarial loss
+    crop_seconds: float = 0.75  # that the discriminators see of each segment
+    windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds
+    limit: float = 12000.0  # Hz; the discriminators see nothing above
+    widths: tuple[int, ...] = (32, 64, 64, 64)  # channels of their convolutions
+    greatest_rise: float = (
+        1.08  # of the held-out log-mel distance; beyond it the stage ends and what was before ships
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.part <= 1 or not 0 <= self.share <= 1:
+            raise ValueError(
+                f"`part` and `share` must lie between 0 and 1, found {self.part} and {self.share}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Warm-up without a quantizer, k-means, encoder, quantizer and decoder together; then the decoder alone.
+
+    The last two stages take `steps` steps in all, or, where that is 0, `minutes` of training.
     """
 
     steps: int = 0
@@ -36,6 +63,7 @@ class Recipe:
     commitment_weight: float = 0.05
     averaging: float = 0.999  # of the weights that ship
     checkpoint_minutes: float = 5.0
+    tuning: Tuning = Tuning()
 
     def __post_init__(self) -> None:
         if self.steps < 0 or (self.minutes <= 0 and not self.steps):

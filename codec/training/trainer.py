@@ -1,6 +1,6 @@
 """The training loop: a folder of audio in, a preset out; stopped at any time, it goes on where it was.
 
-    cache -> PCA start -> warm-up (noise for the quantizer) -> k-means -> joint stage -> preset
+    cache -> PCA start -> warm-up (noise for the quantizer) -> k-means -> joint stage -> decoder stage -> preset
 
 The output folder holds the preset, always that of the last checkpoint or newer, and `training/` with the cache and the
 checkpoint, which may be deleted when the training is over.
@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,6 +24,7 @@ from codec.errors import AudioError, CodecError, PresetError
 from codec.model import Codec
 from codec.presets import DEFAULT_PRESET, save_codec
 from codec.training import checkpoint
+from codec.training.card import amount, clock, model_card
 from codec.training.checkpoint import Progress
 from codec.training.data import (
     Batch,
@@ -36,11 +37,13 @@ from codec.training.data import (
     rate_shares,
 )
 from codec.training.interrupts import Interrupts
+from codec.training.joint import JointStage
 from codec.training.memory import keep_freed_memory
 from codec.training.recipe import Recipe
 from codec.training.start import kmeans_start, pca_start
-from codec.training.steps import Arrays, Report, Trainee, new_stepper, present_policy
-from codec.training.validation import Validation, in_words, shipped_results, table, validate
+from codec.training.steps import Arrays, Report, Stage, new_stepper, present_policy
+from codec.training.tuning import DecoderStage
+from codec.training.validation import Validation, in_words, shipped_results, validate
 
 # Batches of the PCA start and of k-means are drawn from here on, away from the training steps.
 START_STEPS = 1 << 40
@@ -95,8 +98,8 @@ def train(
     found = checkpoint.read_progress(state)
     if found and config not in (None, found[1]):
         raise PresetError(f"{state} holds a run of a model of another size")
-    if found and _fraction(recipe, found[0]) == 1 and (output / "config.json").is_file():
-        say(f"{output} is finished, after {_amount(found[0])}; to go on, ask for more minutes or steps")
+    if found and _finished(recipe, found[0]) and (output / "config.json").is_file():
+        say(f"{output} is finished, after {amount(found[0])}; to go on, ask for more minutes or steps")
         return None
     if not folder.is_dir():
         raise AudioError(f"{folder}: there is no such folder")
@@ -115,7 +118,7 @@ def train(
 
 
 class _Run:
-    """One run in one process: the trainee, where its audio comes from, and how far it is."""
+    """One run in one process: the present stage, where its audio comes from, and how far it is."""
 
     def __init__(
         self,
@@ -133,19 +136,19 @@ class _Run:
         config, segment = codec.config, round(recipe.segment_seconds * codec.config.frame_rate)
         rates = rate_shares(config.shipped_codebooks)
         self.spec = BatchSpec(recipe.batch_size, segment * config.hop_length, recipe.seed, rates)
-        self.trainee = Trainee(codec)
-        self.stepper = new_stepper(self.trainee, recipe)
+        self.stage: Stage = (DecoderStage if progress.stage == "decoder" else JointStage)(codec, recipe)
+        self.stepper = new_stepper(self.stage)
         self.held_out = held_out_segments(corpus, HELD_OUT_SECONDS, HELD_OUT_COUNT)
         self.results: Validation | None = None
         self.shipped: Validation | None = None
         self.saved_at = time.monotonic()
         self.setbacks = 0
+        self.spoiled = False  # the decoder stage went too far from the source
 
     def restore(self) -> None:
         """Go on from the state that was saved; raises PresetError where it does not fit."""
-        checkpoint.load_checkpoint(self.state, self.trainee)
-        self.stepper.reload()
-        self.say(f"going on after {_amount(self.progress)}")
+        self._load()
+        self.say(f"going on after {amount(self.progress)}")
 
     def run(self) -> Validation:
         """All that is left to do, to the finished preset."""
@@ -154,7 +157,10 @@ class _Run:
         try:
             if self.progress.stage == "warm-up":
                 self._warm_up()
-            self._steps(lambda: _fraction(self.recipe, self.progress) < 1, self._falling_rate)
+            if self.progress.stage == "joint":
+                self._joint()
+            if self.progress.stage == "decoder":
+                self._tune()
             return self._publish()
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._stop()) from interrupt
@@ -163,10 +169,10 @@ class _Run:
         """Save what there is, as quickly as can be; a second Ctrl-C waits for it. Returns what to tell the user."""
         with contextlib.suppress(KeyboardInterrupt), self.interrupts.held():
             self._settle()
-            if self.progress.stage == "joint":
+            if self.progress.stage != "warm-up":
                 save_codec(self.codec, self.output, self._card())
-            checkpoint.save_checkpoint(self.state, self.trainee, self.progress, self.recipe)
-        return f"stopped after {_amount(self.progress)}; the same command goes on from here"
+            self._save_checkpoint()
+        return f"stopped after {amount(self.progress)}; the same command goes on from here"
 
     def _warm_up(self) -> None:
         """The PCA start, some steps with noise in the quantizer's place, then k-means."""
@@ -174,27 +180,53 @@ class _Run:
             self.say("principal components of the audio, for the start")
             kept = pca_start(self.codec, self._start_audio())
             self.say(f"PCA start: {kept[0]:.1%} of the envelope, {kept[1]:.1%} of the phase kept")
-            self.trainee.gather()
+            self.stage.trainee.gather()
             self.stepper.reload()
         self._steps(lambda: self.progress.step < self.recipe.warm_up_steps, lambda: self.recipe.learning_rate)
         self.say("codebooks from k-means, a few minutes")
         began = time.monotonic()
         self.stepper.settle()
-        self.trainee.settle(self.trainee.master)
+        self.stage.trainee.settle(self.stage.trainee.master)
         kmeans_start(self.codec, self._start_audio(), self.recipe.kmeans_iterations, self.recipe.seed)
         with self.interrupts.held():
             self.stepper.reload()
             self._advance(0, time.monotonic() - began)
-            now = self.progress
-            self.progress = dataclasses.replace(
-                now, stage="joint", joint_since=now.seconds, joint_from=now.step
-            )
-            self._save_checkpoint()
+            self._enter("joint")
+
+    def _joint(self) -> None:
+        """Encoder, quantizer and decoder together; then, if the recipe says so, the decoder stage begins."""
+        self._steps_to_the_end()
+        if not self.recipe.tuning.part:
+            return
+        before = self._publish()
+        with self.interrupts.held():
+            self.stage = DecoderStage(self.codec, self.recipe)
+            self.stepper = new_stepper(self.stage)
+            self._enter("decoder", mel_before=float(np.mean(before.mel)))
+
+    def _tune(self) -> None:
+        """The decoder alone, against discriminators."""
+        self._steps_to_the_end()
+
+    def _enter(self, stage: str, **changes: Any) -> None:
+        """Let a stage begin, and save it."""
+        now = self.progress
+        self.progress = dataclasses.replace(
+            now, stage=stage, since=now.seconds, since_step=now.step, **changes
+        )
+        self._save_checkpoint()
 
     def _falling_rate(self) -> float:
-        recipe = self.recipe
-        cosine = 0.5 + 0.5 * math.cos(math.pi * _fraction(recipe, self.progress))
-        return recipe.final_learning_rate + cosine * (recipe.learning_rate - recipe.final_learning_rate)
+        """The learning rate along a cosine over the stage."""
+        rates = self.recipe.tuning if self.progress.stage == "decoder" else self.recipe
+        cosine = 0.5 + 0.5 * math.cos(math.pi * _fraction(self.recipe, self.progress))
+        return rates.final_learning_rate + cosine * (rates.learning_rate - rates.final_learning_rate)
+
+    def _steps_to_the_end(self) -> None:
+        """Step until the stage is over."""
+        self._steps(
+            lambda: _fraction(self.recipe, self.progress) < 1 and not self.spoiled, self._falling_rate
+        )
 
     def _steps(self, unfinished: Callable[[], bool], learning_rate: Callable[[], float]) -> None:
         """Step until done; report and save now and then."""
@@ -219,7 +251,7 @@ class _Run:
     def _step(self, batch: Batch, learning_rate: float) -> Report:
         """One step; if its gradient is no number, back to the last checkpoint, and on with the next batch."""
         number = self.progress.step
-        rise = min(1.0, (number + 1) / self.recipe.rise_steps)
+        rise = min(1.0, (number - self.progress.since_step + 1) / self.recipe.rise_steps)
         report = self.stepper.step(self._arrays(batch), rise * learning_rate, number)
         if np.isfinite(float(report.gradient_norm)):
             self.setbacks = 0
@@ -232,8 +264,7 @@ class _Run:
         words = f"step {self.progress.step}: the gradient was not a finite number"
         if self.setbacks > MAX_SETBACKS or checkpoint.read_progress(self.state) is None:
             raise CodecError(f"{words}; training cannot go on")
-        checkpoint.load_checkpoint(self.state, self.trainee)
-        self.stepper.reload()
+        self._load()
         self.say(f"{words}: back to the last checkpoint, on with the next batch")
 
     def _arrays(self, batch: Batch) -> Arrays:
@@ -259,18 +290,19 @@ class _Run:
     def _status(self, report: Report) -> str:
         progress, done = self.progress, _fraction(self.recipe, self.progress)
         ending = progress.stage
-        if progress.stage == "joint" and done > 0.01:
-            left = (1 - done) / done * (progress.seconds - progress.joint_since)
-            ending = f"{done:.0%}, {_clock(left)} left"
+        if done > 0.01:
+            left = (1 - done) / done * (progress.seconds - progress.since)
+            ending = f"{progress.stage} {done:.0%}, {clock(left)} left"
         speed = progress.audio_seconds / max(progress.seconds, 1)
+        figures = "".join(f"{name} {float(value):.3f}, " for name, value in report.figures.items())
         return (
-            f"step {progress.step}, {ending}: log-mel {float(report.mel):.3f}, complex {float(report.complex):.3f}, "
-            f"gradient {float(report.gradient_norm):.2f}, {speed:.1f} s of audio a second"
+            f"step {progress.step}, {ending}: {figures}gradient {float(report.gradient_norm):.2f}, "
+            f"{speed:.1f} s of audio a second"
         )
 
     def _save(self) -> None:
         """What is done every few minutes; a preset there is only once the codebooks have begun."""
-        if self.progress.stage == "joint":
+        if self.progress.stage != "warm-up":
             self._publish()
         else:
             self._settle()
@@ -282,44 +314,44 @@ class _Run:
         self._settle()
         if self.results is None:
             self.shipped = shipped_results(self.codec.config.sample_rate, self.held_out)
-        self.results = validate(self.codec, self.held_out)
-        for line in in_words(self.results, self.shipped, DEFAULT_PRESET):
+        results = validate(self.codec, self.held_out)
+        for line in in_words(results, self.shipped, DEFAULT_PRESET):
             self.say(line)
+        if self._spoils(results):
+            self.spoiled = True
+            self.say(
+                "the distance has risen too far: the decoder stage ends here, with what was saved before"
+            )
+            self._load()
+            return self._publish()
+        self.results = results
         with self.interrupts.held():
             save_codec(self.codec, self.output, self._card())
             self._save_checkpoint()
         return self.results
 
+    def _spoils(self, results: Validation) -> bool:
+        """Whether the decoder stage has gone too far from the source."""
+        limit = self.recipe.tuning.greatest_rise * self.progress.mel_before
+        return self.progress.stage == "decoder" and float(np.mean(results.mel)) > limit
+
     def _settle(self) -> None:
         """Put the averages into the codec's weights."""
         self.stepper.settle()
-        self.trainee.settle(self.trainee.average)
+        self.stage.trainee.settle(self.stage.trainee.average)
+
+    def _load(self) -> None:
+        """Put the last checkpoint in the place of the present values."""
+        checkpoint.load_checkpoint(self.state, self.stage)
+        self.stepper.reload()
 
     def _save_checkpoint(self) -> None:
-        checkpoint.save_checkpoint(self.state, self.trainee, self.progress, self.recipe)
+        checkpoint.save_checkpoint(self.state, self.stage, self.codec.config, self.progress, self.recipe)
         self.saved_at = time.monotonic()
 
     def _card(self) -> str:
-        """The model's card: how it was trained, and the last figures."""
-        config, progress = self.codec.config, self.progress
         hours = sum(file.length for file in self.corpus.train) / self.corpus.sample_rate / 3600
-        rates = f"{config.bitrates[0]} to {config.bitrates[-1]} bits per second"
-        return f"""# {self.output.name}: {config.sample_rate / 1000:g} kHz, {rates} and channel
-
-Trained on {hours:.1f} hours of audio for {_clock(progress.seconds)}: {progress.step} steps, \
-{progress.audio_seconds / 3600:.1f} hours of audio seen.
-
-{self._figures()}"""
-
-    def _figures(self) -> str:
-        if self.results is None:
-            return "Not measured yet: the training was stopped before its first figures.\n"
-        return f"""On {len(self.held_out)} held-out segments of {HELD_OUT_SECONDS:g} s; the latents have \
-{self.results.effective_dimensions:.1f} effective dimensions, the least used codebook uses \
-{min(self.results.usage):.0%} of its codewords:
-
-{table(self.results)}
-"""
+        return model_card(self.output.name, self.codec.config, hours, self.progress, self.results)
 
     def _start_audio(self) -> Iterator[np.ndarray]:
         """Batches for the starts, [batch, time, 1], enough for `start_frames` code frames."""
@@ -329,21 +361,19 @@ Trained on {hours:.1f} hours of audio for {_clock(progress.seconds)}: {progress.
 
 
 def _fraction(recipe: Recipe, progress: Progress) -> float:
-    """How much of the joint stage is done, 0 .. 1, by steps or by minutes."""
-    if progress.stage != "joint":
+    """How much of the stage is done, 0 .. 1, by steps or by minutes; the warm-up is never said to be."""
+    if progress.stage == "warm-up":
         return 0.0
+    part = recipe.tuning.part if progress.stage == "decoder" else 1 - recipe.tuning.part
+    if not part:
+        return 1.0
     if recipe.steps:
-        return min(1.0, (progress.step - progress.joint_from) / recipe.steps)
-    length = max(60 * recipe.minutes - progress.joint_since, 1.0)
-    return min(1.0, (progress.seconds - progress.joint_since) / length)
+        return min(1.0, (progress.step - progress.since_step) / (part * recipe.steps))
+    end = 60 * recipe.minutes * (1.0 if progress.stage == "decoder" else part)
+    return min(1.0, (progress.seconds - progress.since) / max(end - progress.since, 1.0))
 
 
-def _amount(progress: Progress) -> str:
-    """How far a run is, in words."""
-    return f"{progress.step} steps, {_clock(progress.seconds)} of training"
-
-
-def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 1:02:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+def _finished(recipe: Recipe, progress: Progress) -> bool:
+    """Whether nothing is left to do of the last stage."""
+    last = "decoder" if recipe.tuning.part else "joint"
+    return progress.stage == last and _fraction(recipe, progress) == 1

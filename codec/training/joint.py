@@ -1,0 +1,122 @@
+"""The joint stage: encoder, quantizer and decoder are trained together, with the warm-up before it.
+
+batch -> forward -> losses -> gradient -> optimizer -> moving averages -> codebooks, statistics
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from codec.codebook import Averages
+from codec.model import Codec
+from codec.presets import named_weights
+from codec.quantizer import Movement
+from codec.streaming import Tensor
+from codec.training import losses
+from codec.training.recipe import Recipe
+from codec.training.steps import Arrays, Differentiate, Report
+from codec.training.trainee import Trainee, others
+
+STATISTICS_DECAY = 0.99
+BETAS = (0.9, 0.99)  # of Adam
+SCALES_IN_TURN = ((0, 2, 4), (1, 3, 5))  # half of the log-mel windows at one step, the others at the next
+
+
+class Moved(NamedTuple):
+    """What moves outside the gradient after a step."""
+
+    latents: Any  # [batch, frame, latent_dim]
+    movement: Movement | None  # of the codebooks; none in the warm-up
+
+
+class JointStage:
+    """All weights of a codec in training; in the warm-up with noise in the quantizer's place."""
+
+    def __init__(self, codec: Codec, recipe: Recipe) -> None:
+        self.codec, self.recipe = codec, recipe
+        self.trainee = Trainee(codec.trainable_variables, BETAS)
+
+    def state(self) -> dict[str, keras.Variable]:
+        weights = named_weights(self.codec)
+        return {**self.trainee.state(), **{f"weights.{name}": weight for name, weight in weights.items()}}
+
+    def step(
+        self, parts: list[Arrays], turn: int, learning_rate: Tensor, differentiate: Differentiate
+    ) -> Report:
+        recipe, scales = self.recipe, SCALES_IN_TURN[turn]
+        gradient, (figures, moved) = differentiate(
+            lambda master: self.loss(master, parts, scales), self.trainee.master.value
+        )
+        norm = self.trainee.learn(gradient, learning_rate, recipe.gradient_norm, recipe.averaging)
+        self.codec.encoder.standardize.update(moved.latents, STATISTICS_DECAY)
+        if moved.movement is not None:
+            self.codec.quantizer.update(moved.movement)
+        return Report(figures, norm)
+
+    def loss(
+        self, master: Tensor, parts: list[Arrays], scales: tuple[int, ...]
+    ) -> tuple[Tensor, tuple[dict[str, Tensor], Moved]]:
+        """The mean loss of the parts of a batch as a function of the master vector; figures, and what moves."""
+        mapping = self.trainee.mapping(master) + others(self.codec, self.trainee.weights)
+        with keras.StatelessScope(mapping):
+            outcomes = [forward(self.codec, self.recipe, part, scales) for part in parts]
+        total = sum(outcome[0] for outcome in outcomes) / len(parts)
+        figures = {name: sum(one[1][name] for one in outcomes) / len(parts) for name in outcomes[0][1]}
+        return total, (figures, merge([outcome[2] for outcome in outcomes]))
+
+
+def forward(
+    codec: Codec, recipe: Recipe, arrays: Arrays, scales: tuple[int, ...]
+) -> tuple[Tensor, dict[str, Tensor], Moved]:
+    """Losses of one batch; with latent noise in the quantizer's place where the batch brings some."""
+    count = ops.shape(arrays.audio)[0]
+    latents, _ = codec.encoder.step(arrays.audio, codec.encoder.initial_state(count))
+    if arrays.latent_noise.shape[1]:
+        received, commitment, movement = latents + arrays.latent_noise, ops.zeros(()), None
+    else:
+        received, commitment, _, movement = codec.quantizer.quantize_latents(latents, arrays.num_codebooks)
+    decoded = decode(codec, received, arrays)
+    mel, phase = spectral_losses(codec, arrays, decoded, scales)
+    total = recipe.mel_weight * mel + recipe.complex_weight * phase + recipe.commitment_weight * commitment
+    figures = {"log-mel": mel, "complex": phase, "commitment": commitment}
+    return total, figures, Moved(ops.stop_gradient(latents), movement)
+
+
+def decode(codec: Codec, latents: Tensor, arrays: Arrays) -> Tensor:
+    """The decoder's audio, [batch, time - latency], aligned with the source's first samples."""
+    state = codec.decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
+    return codec.decoder.step(latents, state)[0][:, codec.latency :, 0]
+
+
+def source(codec: Codec, arrays: Arrays) -> Tensor:
+    """What `decode` is compared with."""
+    return arrays.audio[:, : -codec.latency, 0]
+
+
+def spectral_losses(
+    codec: Codec, arrays: Arrays, decoded: Tensor, scales: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """Log-mel distance, as if of all windows, and the complex term; means over the batch."""
+    reference, rate = source(codec, arrays), codec.config.sample_rate
+    share = len(losses.MEL_SECONDS) / len(scales)
+    mel = share * ops.mean(losses.mel_distances(reference, decoded, rate, scales))
+    cutoffs = losses.complex_cutoffs(arrays.num_codebooks, codec.config.num_codebooks)
+    return mel, ops.mean(losses.complex_distances(reference, decoded, rate, cutoffs))
+
+
+def merge(parts: list[Moved]) -> Moved:
+    """What the parts of a batch moved, as one."""
+    latents = ops.concatenate([part.latents for part in parts])
+    movements = [part.movement for part in parts if part.movement is not None]
+    return Moved(latents, functools.reduce(_merge_movements, movements) if movements else None)
+
+
+def _merge_movements(first: Movement, second: Movement) -> Movement:
+    """Counts add up; candidates are the first's where it counted any row for a codebook."""
+    counted = ops.sum(first.batch.counts, axis=-1) > 0
+    batch = Averages(first.batch.counts + second.batch.counts, first.batch.sums + second.batch.sums)
+    return Movement(batch, ops.where(counted[:, None, None], first.fresh, second.fresh))
