@@ -12,16 +12,18 @@ from cli.options import force, quiet
 from cli.status import Status
 
 FOLDER, COUNT = click.Path(path_type=Path), click.IntRange(min=1)
-MINUTES, SECONDS = click.FloatRange(min=0, min_open=True), click.FloatRange(min=0.5)
+HOURS, SECONDS = click.FloatRange(min=0, min_open=True), click.FloatRange(min=0.5)
+DEVICE = click.Choice(["cpu", "gpu"])
 CHECKPOINT = "training/checkpoint.safetensors"
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--output", "-o", required=True, type=FOLDER, metavar="DIR", help="The new model.")
-@click.option("--minutes", type=MINUTES, metavar="M", help="How long.  [default: 60]")
-@click.option("--steps", type=COUNT, metavar="N", help="How many steps, in place of --minutes.")
-@click.option("--batch-size", type=COUNT, metavar="N", help="Segments in a step.  [default: 8]")
+@click.option("--output", "-o", default="lamella-model", type=FOLDER, metavar="DIR", help="The new model.")
+@click.option("--hours", type=HOURS, metavar="H", help="How long.  [default: 1]")
+@click.option("--steps", type=COUNT, metavar="N", help="How many steps, in place of --hours.")
+@click.option("--recipe", "device", type=DEVICE, default="cpu", help="For what it runs on.  [default: cpu]")
+@click.option("--batch-size", type=COUNT, metavar="N", help="Segments in a step.  [default: 8; gpu: 64]")
 @click.option("--segment", "segment_seconds", type=SECONDS, metavar="S", help="In seconds.  [default: 2]")
 @click.option("--from", "start", metavar="NAME|DIR", help="Start from this model.")
 @force
@@ -30,14 +32,14 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     """Train a model on a folder of recordings.
 
     All sound files in FOLDER and the folders in it are used. Ctrl-C stops; the same command goes on from there, and
-    with more minutes or steps also after the end. Only --force overwrites a model whose training cannot go on.
+    with more hours or steps also after the end. Only --force overwrites a model whose training cannot go on.
 
     \b
-    lamella train ~/recordings --output my-model --minutes 60
+    lamella train ~/recordings --output my-model --hours 2
     lamella compress --model my-model talk.wav talk.lam
     """
-    if given["minutes"] is not None and given["steps"] is not None:
-        raise click.UsageError("give --minutes or --steps, not both")
+    if given["hours"] is not None and given["steps"] is not None:
+        raise click.UsageError("give --hours or --steps, not both")
     if not folder.is_dir():
         raise click.ClickException(f"{folder}: there is no such folder")
     if (output / "config.json").is_file() and not (output / CHECKPOINT).is_file() and not force:
@@ -45,11 +47,11 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     status = Status(quiet)
     load_backend(status.say)
     from codec.presets import load_codec
-    from codec.training.recipe import Recipe
+    from codec.training.recipe import recipe_for
     from codec.training.steps import present_policy
     from codec.training.trainer import train as run
 
-    recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
+    recipe = recipe_for(**{name: value for name, value in given.items() if value is not None})
     codec = load_codec(start, present_policy()) if start else None
     try:
         run(folder, output, recipe, status.say, codec, show=status.show if status.terminal else None)

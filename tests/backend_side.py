@@ -74,7 +74,9 @@ def trained(codec: Codec) -> dict[str, np.ndarray]:
     before = keras.ops.convert_to_numpy(stage.trainee.master.value).copy()
     books = np.full(BATCH, config.num_codebooks, np.int32)
     nothing = np.zeros((BATCH, 0, 0), np.float32)
-    arrays = Arrays(sound(codec), books, np.array([0, 9], np.int32), nothing)
+    arrays = Arrays(
+        sound(codec), books, np.array([0, 9], np.int32), nothing, np.ones((BATCH, FRAMES), np.float32)
+    )
     stepper = new_stepper(stage)
     report = stepper.step(arrays, 1e-3, 1)
     stepper.settle()

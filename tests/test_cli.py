@@ -222,15 +222,21 @@ class TestTrain:
         assert said.stderr.splitlines()[1:] == ["step 1"]
 
     def test_from_a_model(self, folder: Path, given: dict[str, Any], tiny_preset: Path) -> None:
-        said = works("train", folder, "-o", folder / "m", "--from", tiny_preset, "--minutes", 0.5, "-q")
+        said = works("train", folder, "-o", folder / "m", "--from", tiny_preset, "--hours", 0.5, "-q")
         assert given["codec"].config.sample_rate == 16000
-        assert given["recipe"].minutes == 0.5
+        assert given["recipe"].hours == 0.5
         assert said.output == ""
 
-    def test_minutes_or_steps(self, folder: Path) -> None:
-        assert "not both" in refuses("train", folder, "-o", folder, "--minutes", 1, "--steps", 1)
-        refuses("train", folder, "-o", folder, "--minutes", 0)
-        refuses("train", folder)
+    def test_hours_or_steps(self, folder: Path) -> None:
+        assert "not both" in refuses("train", folder, "-o", folder, "--hours", 1, "--steps", 1)
+        refuses("train", folder, "-o", folder, "--hours", 0)
+
+    def test_a_recipe_for_a_device(self, folder: Path, given: dict[str, Any]) -> None:
+        works("train", folder, "-o", folder / "m", "--recipe", "gpu", "--steps", 3, "-q")
+        assert (given["recipe"].steps, given["recipe"].batch_size) == (3, 64)
+        works("train", folder, "-q")
+        assert (given["output"], given["recipe"].batch_size) == (Path("lamella-model"), 8)
+        assert "'tpu' is not one of" in refuses("train", folder, "--recipe", "tpu")
 
     def test_a_folder_that_is_none_or_has_no_audio(self, folder: Path) -> None:
         assert "no such folder" in fails("train", folder / "nothing", "-o", folder / "model")

@@ -23,7 +23,7 @@ from codec.errors import AudioError, CodecError, PresetError
 from codec.presets import load_codec
 from codec.training import checkpoint, trainer
 from codec.training.checkpoint import Progress, read_progress
-from codec.training.recipe import Recipe, Tuning
+from codec.training.recipe import Recipe, Tuning, recipe_for
 from codec.training.steps import TensorFlowStepper
 from codec.training.trainer import train
 from codec.training.validation import Validation
@@ -146,7 +146,7 @@ def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:
     assert train(whole.folder / "vanished", whole.output, RECIPE, said.append) is None
     (line,) = said
     assert line.startswith(f"{whole.output} is finished, after 8 steps, 0:0")
-    assert line.endswith("of training; to go on, ask for more minutes or steps")
+    assert line.endswith("of training; to go on, ask for more hours or steps")
 
 
 def test_more_steps_go_on(whole: Whole, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_run_of_another_size(whole: Whole) -> None:
 
 def recipe(steps: int, part: float = 0, minutes: float = 60) -> Recipe:
     """A recipe that gives this part of itself to the decoder stage."""
-    return Recipe(steps=steps, minutes=minutes, tuning=Tuning(part=part))
+    return Recipe(steps=steps, hours=minutes / 60, tuning=Tuning(part=part))
 
 
 @pytest.mark.parametrize(
@@ -355,14 +355,23 @@ def test_the_noise_of_the_warm_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": -1}, {"minutes": 0.0}, {"batch_size": 0}, {"segment_seconds": 0.1}]
+    "wrong", [{"steps": -1}, {"hours": 0.0}, {"batch_size": 0}, {"segment_seconds": 0.1}]
 )
 def test_a_wrong_recipe(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Recipe(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"part": -0.1}, {"part": 1.1}, {"share": 2.0}])
+def test_recipes_for_devices() -> None:
+    assert recipe_for("cpu") == Recipe()
+    big = recipe_for("gpu", steps=7)
+    assert (big.steps, recipe_for("cpu", steps=7).steps) == (7, 7)
+    assert big.batch_size > Recipe().batch_size and len(big.tuning.windows) > len(Recipe().tuning.windows)
+    with pytest.raises(ValueError, match="found tpu"):
+        recipe_for("tpu")
+
+
+@pytest.mark.parametrize("wrong", [{"erasure": 2.0}, {"part": -0.1}, {"part": 1.1}, {"share": 2.0}])
 def test_a_wrong_tuning(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Tuning(**wrong)

@@ -120,9 +120,9 @@ def test_a_step_leaves_encoder_and_codebooks_alone(bench: Bench) -> None:
 
 def test_discriminators_learn_to_tell_and_the_decoder_to_follow(bench: Bench) -> None:
     batch = tiny.arrays(bench.stage.codec)
-    reports = [bench.stepper.step(batch, 1e-3, number).figures for number in range(40)]
+    reports = [bench.stepper.step(batch, 2e-3, number).figures for number in range(60)]
     hinges = [float(figures["hinge"]) for figures in reports[1::2]]
-    assert hinges[0] == pytest.approx(2.0, abs=0.2)
+    assert hinges[0] == pytest.approx(2.0, abs=0.3)
     assert min(hinges) < 0.8 * hinges[0]
     distances = [float(figures["log-mel"]) for figures in reports[::2]]
     assert distances[-1] < 1.05 * distances[0]
@@ -136,3 +136,25 @@ def test_the_crop_is_placed_by_the_batch(bench: Bench) -> None:
     ]
     room = batch.audio.shape[1] - bench.stage.codec.latency - bench.stage.crop_length
     assert starts == [0, room // 2, room * 4095 // 4096]
+
+
+def test_lost_frames_become_zeros(bench: Bench) -> None:
+    batch = tiny.arrays(bench.stage.codec)
+    kept = batch.kept.copy()
+    kept[1, 3:6] = 0
+    whole, cut = (
+        ops.convert_to_numpy(bench.stage._listen(batch._replace(kept=mask)).quantized)
+        for mask in (batch.kept, kept)
+    )
+    assert not cut[1, 3:6].any()
+    cut[1, 3:6] = whole[1, 3:6]
+    assert np.array_equal(cut, whole)
+
+
+def test_some_items_lose_a_few_frames_in_a_row() -> None:
+    kept = tuning.draw_kept(np.random.default_rng(0), (2000, 50), Tuning(erasure=0.1, erased_frames=5))
+    lost = (1 - kept).sum(axis=1)
+    assert 0.07 < (lost > 0).mean() < 0.13
+    assert set(lost.astype(int)) == set(range(6))
+    edges = np.abs(np.diff(kept, axis=1, prepend=1, append=1)).sum(axis=1)
+    assert edges.max() == 2  # one run

@@ -73,7 +73,10 @@ def arrays(codec: Codec, batch_size: int = 2, seconds: float = 1.0) -> Arrays:
     """A batch of sines without noise for the latents, all codebooks in use."""
     audio = np.stack([sines(seconds, 10 + number) for number in range(batch_size)])[..., None]
     rates = np.full(batch_size, codec.config.num_codebooks, np.int32)
-    return Arrays(audio, rates, np.zeros(batch_size, np.int32), np.zeros((batch_size, 0, 0), np.float32))
+    kept = np.ones((batch_size, audio.shape[1] // codec.config.hop_length), np.float32)
+    return Arrays(
+        audio, rates, np.zeros(batch_size, np.int32), np.zeros((batch_size, 0, 0), np.float32), kept
+    )
 
 
 def values(stage: Stage) -> dict[str, np.ndarray]:

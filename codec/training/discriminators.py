@@ -50,7 +50,9 @@ class Discriminator(keras.layers.Layer):
         policy = self.dtype_policy
         shapes = zip(widths, KERNELS, STRIDES, strict=True)
         self.stack = [
-            keras.layers.Conv2D(width, kernel, stride, padding="same", dtype=policy)
+            keras.layers.Conv2D(
+                width, kernel, stride, padding="same", kernel_initializer="he_normal", dtype=policy
+            )
             for width, kernel, stride in shapes
         ]
         self.verdict = keras.layers.Conv2D(1, 3, padding="same", dtype=policy)

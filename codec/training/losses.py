@@ -54,14 +54,17 @@ def mel_distances(reference: Tensor, decoded: Tensor, sample_rate: int, scales: 
     """
     total = 0.0
     for scale in scales:
-        window = 4 * round(MEL_SECONDS[scale] * sample_rate / 4)
-        filters = _mel_filters(sample_rate, window, MEL_BANDS[scale])
-        difference = _log_mel(reference, window, filters) - _log_mel(decoded, window, filters)
+        window, bands = 4 * round(MEL_SECONDS[scale] * sample_rate / 4), MEL_BANDS[scale]
+        difference = log_mel(reference, sample_rate, window, bands) - log_mel(
+            decoded, sample_rate, window, bands
+        )
         total = total + ops.mean(ops.abs(difference), axis=(1, 2))
     return total
 
 
-def _log_mel(audio: Tensor, window: int, filters: np.ndarray) -> Tensor:
+def log_mel(audio: Tensor, sample_rate: int, window: int, bands: int) -> Tensor:
+    """log10 of mel magnitudes, at least -5: [batch, time] -> [batch, frame, band]."""
+    filters = _mel_filters(sample_rate, window, bands)
     real, imaginary = spectra(audio, window)
     magnitude = ops.sqrt(real * real + imaginary * imaginary + 1e-10)
     return ops.log(ops.maximum(ops.matmul(magnitude, filters), MEL_FLOOR)) / np.log(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class Tuning:
     part: float = 0.3  # of the steps or minutes; 0 leaves the stage out
     learning_rate: float = 2e-4
     final_learning_rate: float = 1e-5
-    discriminator_rate: float = 1.0  # times the decoder's
+    discriminator_rate: float = 2.0  # times the decoder's
     share: float = (
         0.6  # of the discriminators in the pull on the decoded audio; the spectral losses have the rest
     )
@@ -25,6 +26,8 @@ class Tuning:
     windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds
     limit: float = 12000.0  # Hz; the discriminators see nothing above
     widths: tuple[int, ...] = (32, 64, 64, 64)  # channels of their convolutions
+    erasure: float = 0.1  # share of the segments that lose some frames in a row
+    erased_frames: int = 5  # at most
     greatest_rise: float = (
         1.08  # of the held-out log-mel distance; beyond it the stage ends and what was before ships
     )
@@ -40,11 +43,11 @@ class Tuning:
 class Recipe:
     """Warm-up without a quantizer, k-means, encoder, quantizer and decoder together; then the decoder alone.
 
-    The last two stages take `steps` steps in all, or, where that is 0, `minutes` of training.
+    The last two stages take `steps` steps in all, or, where that is 0, `hours` of training.
     """
 
     steps: int = 0
-    minutes: float = 60.0
+    hours: float = 1.0
     batch_size: int = 8  # segments
     segment_seconds: float = 2.0
     seed: int = 0
@@ -66,8 +69,8 @@ class Recipe:
     tuning: Tuning = Tuning()
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or (self.minutes <= 0 and not self.steps):
-            raise ValueError(f"give `steps` or `minutes` to train for, found {self.steps} and {self.minutes}")
+        if self.steps < 0 or (self.hours <= 0 and not self.steps):
+            raise ValueError(f"give `steps` or `hours` to train for, found {self.steps} and {self.hours}")
         if self.batch_size < 1 or self.segment_seconds < 0.5:
             found = f"{self.batch_size} and {self.segment_seconds}"
             raise ValueError(f"need a batch of 1 or more and segments of 0.5 s or more, found {found}")
@@ -76,3 +79,18 @@ class Recipe:
         """Variance of the warm-up's noise that stands for this many codebooks: linear in their logarithm between."""
         known = np.log(WARM_UP_CODEBOOKS)
         return float(np.interp(np.log(num_codebooks), known, self.warm_up_noise))
+
+
+def recipe_for(device: str, **changes: Any) -> Recipe:
+    """The recipe for a "cpu" or a "gpu", with some of its fields changed; raises ValueError for another device."""
+    if device == "cpu":
+        return Recipe(**changes)
+    if device == "gpu":
+        tuning = Tuning(
+            windows=tuple(samples / 48000 for samples in (4096, 2048, 1024, 512, 256)),
+            widths=(32, 64, 128, 128),
+            limit=24000.0,
+            crop_seconds=1.5,
+        )
+        return dataclasses.replace(Recipe(batch_size=64, tuning=tuning), **changes)
+    raise ValueError(f"there are recipes for cpu and gpu, found {device}")

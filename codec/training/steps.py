@@ -25,6 +25,7 @@ class Arrays(NamedTuple):
     num_codebooks: Any  # int32 [batch]
     noise_start: Any  # int32 [batch], 0 .. 4095
     latent_noise: Any  # float32 [batch, frame, latent_dim], in the warm-up; [batch, 0, 0] after it
+    kept: Any  # float32 [batch, frame]: 1, or 0 where the decoder stage shall learn to conceal a lost frame
 
 
 class Report(NamedTuple):

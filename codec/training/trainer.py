@@ -24,6 +24,7 @@ from codec.errors import AudioError, CodecError, PresetError
 from codec.model import Codec
 from codec.presets import DEFAULT_PRESET, save_codec
 from codec.training import checkpoint
+from codec.training.board import new_board
 from codec.training.card import amount, clock, model_card
 from codec.training.checkpoint import Progress
 from codec.training.data import (
@@ -42,8 +43,8 @@ from codec.training.memory import keep_freed_memory
 from codec.training.recipe import Recipe
 from codec.training.start import kmeans_start, pca_start
 from codec.training.steps import Arrays, Report, Stage, new_stepper, present_policy
-from codec.training.tuning import DecoderStage
-from codec.training.validation import Validation, in_words, shipped_results, validate
+from codec.training.tuning import DecoderStage, draw_kept
+from codec.training.validation import Validation, in_words, shipped_results, table, validate
 
 # Batches of the PCA start and of k-means are drawn from here on, away from the training steps.
 START_STEPS = 1 << 40
@@ -78,7 +79,7 @@ def train(
     Args:
         folder: audio in any format, in sub-folders too.
         output: where the preset goes, and the run's state to `training/` in it.
-        recipe: may differ from that of an earlier part of the run: more minutes, other batches.
+        recipe: may differ from that of an earlier part of the run: more hours, other batches.
         say: is given what to tell the user, line by line.
         codec: a trained one to start from.
         config: sizes of a new one; those of the default preset if not given.
@@ -99,7 +100,7 @@ def train(
     if found and config not in (None, found[1]):
         raise PresetError(f"{state} holds a run of a model of another size")
     if found and _finished(recipe, found[0]) and (output / "config.json").is_file():
-        say(f"{output} is finished, after {amount(found[0])}; to go on, ask for more minutes or steps")
+        say(f"{output} is finished, after {amount(found[0])}; to go on, ask for more hours or steps")
         return None
     if not folder.is_dir():
         raise AudioError(f"{folder}: there is no such folder")
@@ -133,6 +134,7 @@ class _Run:
         self.codec, self.corpus, self.output, self.recipe = codec, corpus, output, recipe
         self.progress, self.voice, self.interrupts = progress, voice, interrupts
         self.say, self.state = voice.say, output / "training"
+        self.board = new_board(self.state / "board")
         config, segment = codec.config, round(recipe.segment_seconds * codec.config.frame_rate)
         rates = rate_shares(config.shipped_codebooks)
         self.spec = BatchSpec(recipe.batch_size, segment * config.hop_length, recipe.seed, rates)
@@ -161,9 +163,12 @@ class _Run:
                 self._joint()
             if self.progress.stage == "decoder":
                 self._tune()
-            return self._publish()
+            results = self._publish()
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._stop()) from interrupt
+        for line in table(results).splitlines():
+            self.say(line)
+        return results
 
     def _stop(self) -> str:
         """Save what there is, as quickly as can be; a second Ctrl-C waits for it. Returns what to tell the user."""
@@ -237,14 +242,17 @@ class _Run:
             while unfinished():
                 began = time.monotonic()
                 batch = next(batches)
+                rate = learning_rate()
                 with self.interrupts.held():
-                    report = self._step(batch, learning_rate())
+                    report = self._step(batch, rate)
                     self._advance(1, time.monotonic() - began)
                 if self.voice.show:
                     self.voice.show(self._status(report))
-                elif time.monotonic() - said_at >= REPORT_SECONDS:
-                    self.say(self._status(report))
+                if time.monotonic() - said_at >= REPORT_SECONDS:
                     said_at = time.monotonic()
+                    self.board.steps(self.progress.step, report, rate)
+                    if not self.voice.show:
+                        self.say(self._status(report))
                 if time.monotonic() - self.saved_at >= 60 * self.recipe.checkpoint_minutes:
                     self._save()
 
@@ -270,13 +278,14 @@ class _Run:
     def _arrays(self, batch: Batch) -> Arrays:
         """A batch as the step wants it; in the warm-up with the noise that stands for its items' rates."""
         count, frames = len(batch.audio), self.spec.segment_length // self.codec.config.hop_length
+        generator = np.random.default_rng(batch.latent_noise_seed)
         noise = np.zeros((count, 0, 0), np.float32)
         if self.progress.stage == "warm-up":
             variances = [self.recipe.noise_variance(int(number)) for number in batch.num_codebooks]
-            generator = np.random.default_rng(batch.latent_noise_seed)
             noise = generator.standard_normal((count, frames, self.codec.config.latent_dim), np.float32)
             noise *= np.sqrt(variances).astype(np.float32)[:, None, None]
-        return Arrays(batch.audio, batch.num_codebooks, batch.noise_start, noise)
+        kept = draw_kept(generator, (count, frames), self.recipe.tuning)
+        return Arrays(batch.audio, batch.num_codebooks, batch.noise_start, noise, kept)
 
     def _advance(self, steps: int, seconds: float) -> None:
         progress, audio = self.progress, steps * self.recipe.batch_size * self.recipe.segment_seconds
@@ -325,6 +334,7 @@ class _Run:
             self._load()
             return self._publish()
         self.results = results
+        self.board.results(self.progress.step, results, self.codec, self.held_out)
         with self.interrupts.held():
             save_codec(self.codec, self.output, self._card())
             self._save_checkpoint()
@@ -361,7 +371,7 @@ class _Run:
 
 
 def _fraction(recipe: Recipe, progress: Progress) -> float:
-    """How much of the stage is done, 0 .. 1, by steps or by minutes; the warm-up is never said to be."""
+    """How much of the stage is done, 0 .. 1, by steps or by hours; the warm-up is never said to be."""
     if progress.stage == "warm-up":
         return 0.0
     part = recipe.tuning.part if progress.stage == "decoder" else 1 - recipe.tuning.part
@@ -369,7 +379,7 @@ def _fraction(recipe: Recipe, progress: Progress) -> float:
         return 1.0
     if recipe.steps:
         return min(1.0, (progress.step - progress.since_step) / (part * recipe.steps))
-    end = 60 * recipe.minutes * (1.0 if progress.stage == "decoder" else part)
+    end = 3600 * recipe.hours * (1.0 if progress.stage == "decoder" else part)
     return min(1.0, (progress.seconds - progress.since) / max(end - progress.since, 1.0))
 
 

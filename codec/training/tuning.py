@@ -27,7 +27,7 @@ from codec.training.discriminators import (
     hinge_loss,
 )
 from codec.training.joint import SCALES_IN_TURN, decode, source, spectral_losses
-from codec.training.recipe import Recipe
+from codec.training.recipe import Recipe, Tuning
 from codec.training.steps import Arrays, Differentiate, Report
 from codec.training.trainee import Trainee, others
 
@@ -92,12 +92,13 @@ class DecoderStage:
         return Report(figures, norm)
 
     def _listen(self, arrays: Arrays) -> Part:
-        """Code and dequantize a part, each item at its own rate."""
+        """Code and dequantize a part, each item at its own rate; lost frames become zeros, which no codes stand for."""
         codec = self.codec
         latents, _ = codec.encoder.step(arrays.audio, codec.encoder.initial_state(ops.shape(arrays.audio)[0]))
         quantized = codec.quantizer.quantize_latents(latents, arrays.num_codebooks).quantized
         room = arrays.audio.shape[1] - codec.latency - self.crop_length
-        return Part(arrays, ops.stop_gradient(quantized), arrays.noise_start[0] * room // STARTS)
+        quantized = ops.stop_gradient(quantized) * arrays.kept[..., None]
+        return Part(arrays, quantized, arrays.noise_start[0] * room // STARTS)
 
     def _pull(
         self, master: Tensor, part: Part, turn: int, norms: Tensor, differentiate: Differentiate
@@ -157,3 +158,14 @@ class DecoderStage:
 def updated(norms: Tensor, found: Tensor) -> Tensor:
     """Running norms [pull] after one more; the first ones count whole."""
     return ops.where(norms > 0, NORM_DECAY * norms + (1 - NORM_DECAY) * found, found) + 1e-12
+
+
+def draw_kept(generator: np.random.Generator, shape: tuple[int, int], tuning: Tuning) -> np.ndarray:
+    """Which frames the decoder is given, float32 [batch, frame]: some items lose one run of frames."""
+    kept = np.ones(shape, np.float32)
+    for item in kept:
+        length = int(generator.integers(1, tuning.erased_frames + 1))
+        start = int(generator.integers(shape[1]))
+        if generator.random() < tuning.erasure:
+            item[start : start + length] = 0
+    return kept

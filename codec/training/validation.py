@@ -50,7 +50,10 @@ def in_words(results: Validation, reference: Validation | None, name: str) -> li
     lines.append(f"latents: {results.effective_dimensions:.1f} effective dimensions, error {errors}")
     idle = [f"{n} ({use:.0%})" for n, use in enumerate(results.usage, 1) if use < FAIR_USAGE]
     if idle:
-        lines.append(f"warning: codebooks with many unused codewords: {', '.join(idle)}")
+        lines.append(
+            f"warning: codebooks with many unused codewords: {', '.join(idle)}; their bits are partly wasted. "
+            "Train longer, on more varied audio, or start --from a shipped model"
+        )
     return lines
 
 
