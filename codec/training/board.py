@@ -70,7 +70,7 @@ class TensorBoard:
                 self._sound(name, segment, step, codec.config.sample_rate)
 
     def _sound(self, name: str, samples: np.ndarray, step: int, sample_rate: int) -> None:
-        self.writer.add_audio(name, np.clip(samples, -1, 1)[None], step, sample_rate)
+        self.writer.add_audio(name, np.clip(samples, -1, 1)[:, None], step, sample_rate)
         self.writer.add_image(name, spectrogram(samples, sample_rate), step, dataformats="HW")
 
 

@@ -14,13 +14,11 @@ WARM_UP_CODEBOOKS = (3, 6, 12, 24)  # those that the variances of Recipe.warm_up
 class Tuning:
     """The decoder stage: the decoder alone against discriminators, on frozen codes."""
 
-    part: float = 0.3  # of the steps or minutes; 0 leaves the stage out
+    part: float = 0.3  # of the steps or hours; 0 leaves the stage out
     learning_rate: float = 2e-4
     final_learning_rate: float = 1e-5
     discriminator_rate: float = 2.0  # times the decoder's
-    share: float = (
-        0.6  # of the discriminators in the pull on the decoded audio; the spectral losses have the rest
-    )
+    share: float = 0.6  # of the discriminators in the pull on the decoded audio, beside the spectral losses
     feature_weight: float = 2.0  # of the feature distance, beside the adversarial loss
     crop_seconds: float = 0.75  # that the discriminators see of each segment
     windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds
@@ -28,15 +26,12 @@ class Tuning:
     widths: tuple[int, ...] = (32, 64, 64, 64)  # channels of their convolutions
     erasure: float = 0.1  # share of the segments that lose some frames in a row
     erased_frames: int = 5  # at most
-    greatest_rise: float = (
-        1.08  # of the held-out log-mel distance; beyond it the stage ends and what was before ships
-    )
+    greatest_rise: float = 1.08  # of the held-out log-mel distance: beyond it the stage ends
 
     def __post_init__(self) -> None:
-        if not 0 <= self.part <= 1 or not 0 <= self.share <= 1:
-            raise ValueError(
-                f"`part` and `share` must lie between 0 and 1, found {self.part} and {self.share}"
-            )
+        for name in ("part", "share", "erasure"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1, found {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
