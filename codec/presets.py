@@ -1,7 +1,7 @@
 """Models on disk: a preset is a directory, found by name among the shipped ones or by path.
 
 config.json            the sizes, see `codec.config`
-weights.safetensors    float16; read without executing anything
+weights.safetensors    float16, where that can hold them; read without executing anything
 card.md                data, licence, figures and limits, for people
 """
 
@@ -125,7 +125,7 @@ def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> No
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    weights = save(_float16(codec))
+    weights = save(_stored(codec))
     for name, content in (
         ("weights.safetensors", weights),
         ("config.json", codec.config.to_json().encode()),
@@ -139,17 +139,21 @@ def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> No
 def model_id(codec: Codec | LightCodec) -> bytes:
     """The first 8 bytes of the SHA-256 of config and shipped weights: files name their model by it."""
     digest = hashlib.sha256(codec.config.to_json().encode())
-    for name, value in sorted(_float16(codec).items()):
+    for name, value in sorted(_stored(codec).items()):
         digest.update(name.encode())
         digest.update(value.tobytes())
     return digest.digest()[:8]
 
 
-def _float16(codec: Codec | LightCodec) -> dict[str, np.ndarray]:
+def _stored(codec: Codec | LightCodec) -> dict[str, np.ndarray]:
+    """The weights as a preset holds them: float16, or float32 for a tensor with a number beyond 65,504."""
     from codec.light import LightCodec
 
     weights = codec.weights if isinstance(codec, LightCodec) else shipped_weights(codec)
-    return {name: np.asarray(weight, np.float16) for name, weight in weights.items()}
+    exact = {name: np.asarray(weight, np.float32) for name, weight in weights.items()}
+    with np.errstate(over="ignore"):
+        halves = {name: weight.astype(np.float16) for name, weight in exact.items()}
+    return {name: half if np.isfinite(half).all() else exact[name] for name, half in halves.items()}
 
 
 def shipped_weights(codec: Codec) -> dict[str, keras.Variable]:

@@ -17,7 +17,15 @@ from safetensors.numpy import load_file, save_file
 from codec import presets
 from codec.errors import PresetError
 from codec.model import Codec
-from codec.presets import list_presets, load_codec, model_id, named_weights, save_codec, shipped_weights
+from codec.presets import (
+    list_presets,
+    load_codec,
+    load_light,
+    model_id,
+    named_weights,
+    save_codec,
+    shipped_weights,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +48,18 @@ def test_weights_come_back_in_half_precision(tiny_codec: Codec, loaded: Codec) -
     for name, weight in saved.items():
         expected = weight.numpy().astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(back[name].numpy(), expected, err_msg=name)
+
+
+def test_what_half_precision_cannot_hold_is_stored_in_single(tiny_preset: Path, tmp_path: Path) -> None:
+    codec = load_codec(tiny_preset)
+    codec.encoder.standardize.variance.assign([90_000.0, 1.5])
+    save_codec(codec, tmp_path, "# Large\n")
+    stored = load_file(tmp_path / "weights.safetensors")
+    single = [name for name, weight in stored.items() if weight.dtype == np.float32]
+    assert single == ["encoder.standardize.variance"]
+    again = load_codec(tmp_path)
+    assert again.encoder.standardize.variance.numpy().tolist() == [90_000.0, 1.5]
+    assert model_id(again) == model_id(codec) == model_id(load_light(tmp_path))
 
 
 def test_a_loaded_model_saves_as_it_was(loaded: Codec, tiny_preset: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def in_little_time() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(trainer, "HELD_OUT_SECONDS", 1.0)
     patch.setattr(trainer, "HELD_OUT_COUNT", 2)
+    patch.setattr(trainer, "REPORT_SECONDS", 1e9)  # on a busy machine too
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -140,6 +141,7 @@ def test_what_is_said(whole: Whole) -> None:
     )
     for line, beginning in zip(whole.said, beginnings, strict=False):
         assert line.startswith(beginning)
+    assert whole.said[-3].startswith("| bits per second |")
 
 
 def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:
