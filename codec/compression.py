@@ -3,15 +3,16 @@
     compress     audio -> resample -> mid and side -> encode_step -> codes -> bitstream
     decompress   bitstream -> codes -> decode_step -> left and right -> resample -> audio
 
-The codec runs in steps of a second, or of a chunk where that is shorter, in a file as in a live stream, so both give
-the same codes. Each step begins the quantizer's prediction anew: a chunk means the same without the chunks before it,
-and the codes of one bitrate are a prefix of those of a higher one although its chunks are longer. Here alone bytes and
-tensors meet.
+The codec runs in steps: of a second in a live stream, of a few in a file, which is quicker, or of a chunk where that is
+shorter. Each second and each chunk begin the quantizer's prediction anew: a chunk means the same without the chunks
+before it, the steps change nothing but rounding, and the codes of one bitrate are a prefix of those of a higher one
+although its chunks are longer. Here alone bytes and tensors meet.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
@@ -71,7 +72,13 @@ def compress(
     Raises AudioError for what is not good audio, CodecError where a file cannot be read or written.
     """
     with _sound(source) as reader, writing(target) as output:
-        encoder = EncoderStream(codec, reader.sample_rate, reader.channels, num_codebooks)
+        encoder = EncoderStream(
+            codec,
+            reader.sample_rate,
+            reader.channels,
+            num_codebooks,
+            seconds_per_step=_seconds_at_once(codec, reader.channels),
+        )
         writer = bitstream.Writer(cast(BinaryIO, output), encoder.header(reader.num_samples))
         for block in reader.blocks(reader.sample_rate):
             for codes in encoder.push(block):
@@ -114,9 +121,9 @@ def decompress(
             _check_fits(reader.header, codec)
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)
-        decoder = DecoderStream(codec, rate, channels)
+        decoder, together = DecoderStream(codec, rate, channels), _chunks_at_once(reader, codec)
         with open_writer(target, rate, channels, num_samples=reader.num_samples) as writer:
-            for samples in _exact(_decoded(reader, decoder, name), reader, name):
+            for samples in _exact(_decoded(reader, decoder, together, name), reader, name):
                 writer.write(samples)
                 _tell(progress, writer.num_samples / rate)
     return DecompressionReport(writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped)
@@ -130,7 +137,8 @@ class EncoderStream:
         sample_rate: Hz, of what is pushed; any rate, it is resampled to the model's.
         channels: 1 .. 8; two are coded as mid and side, others each by itself.
         num_codebooks: codes in a frame: the bitrate.
-        frames_per_chunk: frames that are coded at once; 1 for the least delay, else about a second.
+        frames_per_chunk: frames that come at once; 1 for the least delay, else about a second.
+        seconds_per_step: coded at once where chunks are whole seconds; only a LightCodec can do with more than one.
 
     Attributes:
         num_samples: samples a channel pushed so far.
@@ -143,6 +151,7 @@ class EncoderStream:
         channels: int,
         num_codebooks: int,
         frames_per_chunk: int | None = None,
+        seconds_per_step: int = 1,
     ) -> None:
         config = codec.config
         if not 1 <= num_codebooks <= config.num_codebooks:
@@ -152,8 +161,13 @@ class EncoderStream:
         self._codec, self._num_codebooks, self._channels = codec, num_codebooks, channels
         self._sample_rate = sample_rate
         self._resampler = audio.Resampler(sample_rate, config.sample_rate, channels)
-        self._waiting: list[np.ndarray] = []  # [time, channels] at the model's rate, less than a chunk
+        self._waiting: list[np.ndarray] = []  # [time, channels] at the model's rate, less than a step
+        self._coded: list[np.ndarray] = []  # [channel, frame, codebook], less than a chunk
         self._state: Any = codec.encoder_state(channels)
+        self._steps = itertools.cycle(
+            _step_frames(self.frames_per_chunk, config.restart_frames, seconds_per_step)
+        )
+        self._frames = next(self._steps)  # of the next step
 
     def header(self, num_samples: int | None) -> bitstream.Header:
         """The header of a file for these codes; `num_samples` is None if not known yet."""
@@ -173,50 +187,56 @@ class EncoderStream:
     def push(self, samples: np.ndarray) -> list[np.ndarray]:
         """Take samples [time, channels]; return whole chunks, int32 [channel, frame, codebook], maybe none."""
         self.num_samples += len(samples)
-        return self._code(self._resampler.push(samples))
+        self._code(self._resampler.push(samples))
+        return self._whole_chunks()
 
     def flush(self) -> list[np.ndarray]:
         """End the stream; return its last chunks, the very last maybe shorter. Nothing may be pushed after it."""
-        ready = self._code(self._resampler.flush())
-        rest = self._take()
+        self._code(self._resampler.flush())
+        rest = _joined(self._waiting, axis=0)
         hop, latency = self._codec.config.hop_length, self._codec.latency
         # the decoded sound lags behind: its last samples need the silence that follows them
         length = math.ceil((len(rest) + latency) / hop) * hop if self.num_samples else 0
-        ready += self._code(np.pad(rest, ((0, length - len(rest)), (0, 0))))
-        last = self._take()
-        return [*ready, self._chunk(last)] if len(last) else ready
+        self._code(np.pad(rest, ((0, length - len(rest)), (0, 0))))
+        if len(rest := _joined(self._waiting, axis=0)):
+            self._step(rest)
+        ready = self._whole_chunks()
+        return ready + self._coded
 
-    def _code(self, samples: np.ndarray) -> list[np.ndarray]:
-        """Code all whole chunks of what waits and `samples`."""
+    def _code(self, samples: np.ndarray) -> None:
+        """Code all whole steps of what waits and `samples`."""
         self._waiting.append(samples)
-        size = self.frames_per_chunk * self._codec.config.hop_length
-        if sum(map(len, self._waiting)) < size:
-            return []
-        waiting = self._take()
-        whole = len(waiting) // size * size
-        self._waiting.append(waiting[whole:])
-        return [self._chunk(waiting[start : start + size]) for start in range(0, whole, size)]
-
-    def _take(self) -> np.ndarray:
-        waiting = np.concatenate([np.zeros((0, self._channels), np.float32), *self._waiting])
-        self._waiting.clear()
-        return waiting
-
-    def _chunk(self, samples: np.ndarray) -> np.ndarray:
-        """Code a chunk, in steps."""
-        config = self._codec.config
-        size = min(self.frames_per_chunk, config.restart_frames) * config.hop_length
-        steps = [self._step(samples[at : at + size], size) for at in range(0, len(samples), size)]
-        return np.concatenate(steps, axis=1)
-
-    def _step(self, samples: np.ndarray, size: int) -> np.ndarray:
-        """Code up to `size` samples; fewer are filled up with silence, so that one compiled graph serves all."""
         hop = self._codec.config.hop_length
-        block = np.pad(_to_mid_and_side(samples), ((0, size - len(samples)), (0, 0)))
-        batch = block.T[:, :, np.newaxis]
+        if sum(map(len, self._waiting)) < self._frames * hop:
+            return
+        waiting, start = _joined(self._waiting, axis=0), 0
+        while len(waiting) - start >= (size := self._frames * hop):
+            self._step(waiting[start : start + size])
+            start, self._frames = start + size, next(self._steps)
+        self._waiting.append(waiting[start:])
+
+    def _step(self, samples: np.ndarray) -> None:
+        """Code samples [time, channels], filled up to a whole second or chunk so that one compiled graph serves all."""
+        config = self._codec.config
+        frames = len(samples) // config.hop_length
+        unit = min(self.frames_per_chunk, config.restart_frames)
+        silence = -frames % unit * config.hop_length
+        block = np.pad(_to_mid_and_side(samples), ((0, silence), (0, 0)))
         state: Any = self._codec.restarted(self._state)
-        codes, self._state = self._codec.fast_encode_step(batch, state, self._num_codebooks)
-        return np.asarray(codes, np.int32)[:, : len(samples) // hop]
+        codes, self._state = self._codec.fast_encode_step(
+            block.T[:, :, np.newaxis], state, self._num_codebooks
+        )
+        self._coded.append(np.asarray(codes, np.int32)[:, :frames])
+
+    def _whole_chunks(self) -> list[np.ndarray]:
+        size = self.frames_per_chunk
+        if not self._coded:
+            return []
+        codes = _joined(self._coded, axis=1)
+        whole = codes.shape[1] // size * size
+        if whole < codes.shape[1]:
+            self._coded.append(codes[:, whole:])
+        return [codes[:, start : start + size] for start in range(0, whole, size)]
 
 
 class DecoderStream:
@@ -240,9 +260,11 @@ class DecoderStream:
         The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
         already for the chunks before; what that adds is cut off again.
         """
-        size = self._codec.config.restart_frames
+        second = self._codec.config.restart_frames
+        size = second * _seconds_at_once(self._codec, len(codes))
         steps = [
-            self._step(codes[:, at : at + size], min(fill_to, size)) for at in range(0, codes.shape[1], size)
+            self._step(codes[:, at : at + size], min(fill_to, second))
+            for at in range(0, codes.shape[1], size)
         ]
         samples = np.concatenate([np.zeros((0, len(codes)), np.float32), *steps])
         early = min(self._early, len(samples))
@@ -278,6 +300,20 @@ def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
     return np.stack([mid + side, mid - side], axis=1)
 
 
+def _step_frames(frames_per_chunk: int, second: int, seconds_per_step: int) -> list[int]:
+    """Frames of each step, over and over: whole seconds whatever the chunks, or each second and the rest of a chunk."""
+    if frames_per_chunk % second == 0:
+        return [seconds_per_step * second]
+    return [min(second, frames_per_chunk - start) for start in range(0, frames_per_chunk, second)]
+
+
+def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    """Take all parts off a list, as one array."""
+    whole = np.concatenate(parts, axis=axis)
+    parts.clear()
+    return whole
+
+
 def _default_frames(config: CodecConfig, channels: int, num_codebooks: int) -> int:
     return bitstream.default_frames_per_chunk(
         channels=channels,
@@ -301,11 +337,32 @@ def _check_fits(header: bitstream.Header, codec: Codec | LightCodec) -> None:
         )
 
 
-def _decoded(reader: bitstream.Reader, decoder: DecoderStream, name: str) -> Iterator[np.ndarray]:
+def _decoded(
+    reader: bitstream.Reader, decoder: DecoderStream, together: int, name: str
+) -> Iterator[np.ndarray]:
+    """The sound of all chunks, `together` of them at a time."""
+    frames, waiting = reader.header.frames_per_chunk, []
     with naming_damage(name):
         for chunk in reader:
-            yield decoder.push(chunk.codes, fill_to=reader.header.frames_per_chunk)
+            waiting.append(chunk.codes)
+            if len(waiting) == together:
+                yield decoder.push(_joined(waiting, axis=1), fill_to=frames)
+        if waiting:
+            yield decoder.push(_joined(waiting, axis=1), fill_to=frames)
     yield decoder.flush()
+
+
+def _chunks_at_once(reader: bitstream.Reader, codec: Codec | LightCodec) -> int:
+    """How many chunks to decode at a time: of a file some seconds, of a pipe one, which somebody waits for."""
+    frames, second = reader.header.frames_per_chunk, codec.config.restart_frames
+    if reader.chunk_offsets is None or frames % second:
+        return 1
+    return max(1, _seconds_at_once(codec, reader.header.channels) * second // frames)
+
+
+def _seconds_at_once(codec: Codec | LightCodec, channels: int) -> int:
+    """Seconds of a file in one step: fewer with more channels, so that memory stays the same."""
+    return max(1, codec.seconds_at_once // channels)
 
 
 def _exact(blocks: Iterable[np.ndarray], reader: bitstream.Reader, name: str) -> Iterator[np.ndarray]:

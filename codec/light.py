@@ -7,11 +7,16 @@ run this, from the same preset. It gives the codes of the Keras model, near ties
     codes -> quantizer -> network at 50 Hz -> at 100 Hz -> spectrum -> overlap-add -> audio
 
 Each formula stands in the module of the Keras layer of that name; weights are found by their names in the preset.
+FFTs are in float64, in which numpy's are four times as quick as in float32.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from codec.config import CodecConfig
 from codec.tables import (
@@ -52,13 +57,24 @@ class LightCodec:
 
     Args:
         config: sizes of the network.
-        weights: float32, by the names in a preset; `weight_shapes` says which.
+        weights: by the names in a preset, float16 as there or float32; `codec.weights` says which.
     """
+
+    seconds_at_once = (
+        8  # of all channels together: a matrix of 50 rows is not multiplied as quickly as one of 400
+    )
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.config, self.weights, self.latency = config, weights, config.spectral_hop
-        self._encoder, self._decoder = _Encoder(config, weights), _Decoder(config, weights)
-        self._quantizer = _Quantizer(config, weights)
+        self._quantizer = _Quantizer(config, _of(weights, "quantizer."))
+
+    @functools.cached_property  # whoever only decodes has no use for it, and the other way round
+    def _encoder(self) -> _Encoder:
+        return _Encoder(self.config, _of(self.weights, "encoder."))
+
+    @functools.cached_property
+    def _decoder(self) -> _Decoder:
+        return _Decoder(self.config, _of(self.weights, "decoder."))
 
     def encoder_state(self, batch_size: int) -> LightState:
         """The encoder's state of silence."""
@@ -73,14 +89,22 @@ class LightCodec:
     def fast_encode_step(
         self, audio: np.ndarray, state: LightState, num_codebooks: int
     ) -> tuple[np.ndarray, LightState]:
-        """Code the next block: [batch, n * hop_length, 1] -> [batch, n, num_codebooks]."""
-        step = _Step(self.weights, state)
+        """Code the next block: [batch, n * hop_length, 1] -> [batch, n, num_codebooks].
+
+        The prediction goes on from the state, and in a longer step begins anew with each second of it but the first.
+        """
+        step = _Step(self._encoder.weights, state)
         return self._quantizer.encode(self._encoder.latents(step, audio), step, num_codebooks), step.after
 
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
-        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
-        step = _Step(self.weights, state)
+        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]; seconds as in encoding."""
+        step = _Step(self._decoder.weights, state)
         return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
+
+
+def _of(weights: Weights, part: str) -> Weights:
+    """The weights of one part, as float32."""
+    return {name: weight.astype(np.float32) for name, weight in weights.items() if name.startswith(part)}
 
 
 class _Step:
@@ -99,11 +123,11 @@ class _Step:
         return x
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        y = x @ self.weights[f"{name}.kernel"]
+        y = x.reshape(-1, x.shape[-1]) @ self.weights[f"{name}.kernel"]
         bias = self.weights.get(f"{name}.bias")
         if bias is not None:
             y += bias
-        return y
+        return y.reshape(*x.shape[:-1], -1)
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
         x = x - x.mean(axis=-1, keepdims=True)
@@ -121,11 +145,9 @@ class _Step:
 
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
         """A ConvNeXtBlock."""
-        kernel, count = self.weights[f"{name}.mix.kernel"][..., 0], x.shape[1]
-        extended = self.extend(name, x, len(kernel) - 1)
-        y = extended[:, :count] * kernel[0]
-        for i in range(1, len(kernel)):
-            y += extended[:, i : i + count] * kernel[i]
+        kernel = self.weights[f"{name}.mix.kernel"][..., 0]
+        windows = sliding_window_view(self.extend(name, x, len(kernel) - 1), len(kernel), axis=1)
+        y = np.einsum("btdk,kd->btd", windows, kernel)
         y += self.weights[f"{name}.mix.bias"]
         y = gelu(self.dense(f"{name}.expand", self.norm(f"{name}.norm", y)))
         y = self.dense(f"{name}.project", y)
@@ -143,15 +165,16 @@ class _Encoder:
     """Audio to latents."""
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
-        self.config = config
-        self.window, self.bands = analysis_window(config), band_weights(config)
-        self.short_window = (synthesis_window(config) / np.sqrt(config.short_window)).astype(np.float32)
+        self.config, self.weights = config, weights
+        self.window, self.bands = analysis_window(config).astype(np.float64), band_weights(config)
+        self.low_bins = _low_bins(config)
         shares = latent_shares(config)
         scales = np.sqrt(weights["encoder.standardize.variance"] / variance_targets(shares) + VARIANCE_FLOOR)
         self.scale = np.repeat(scales, [dim for dim, _ in shares]).astype(np.float32)
 
     def latents(self, step: _Step, audio: np.ndarray) -> np.ndarray:
-        spectrum, energies, low = self._features(step, audio)
+        features = [self._features(frames) for (frames,) in _seconds(self.config, self._frames(step, audio))]
+        spectrum, energies, low = (np.concatenate(parts, axis=1) for parts in zip(*features, strict=True))
         fine = step.dense(
             "encoder.fine.layers.0.layer", np.concatenate([spectrum, BAND_SCALE * energies], axis=-1)
         )
@@ -168,16 +191,28 @@ class _Encoder:
         latents /= self.scale
         return latents
 
-    def _features(self, step: _Step, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compressed bins, log energies of the bands, compressed low bins: each [batch, spectral frame, features]."""
-        config, hop = self.config, self.config.spectral_hop
+    def _frames(self, step: _Step, audio: np.ndarray) -> np.ndarray:
+        """The long windows that end in each block, [batch, spectral frame, samples]."""
+        hop = self.config.spectral_hop
         samples = step.extend("analysis", audio[..., 0].astype(np.float32), 3 * hop)
-        frames = np.lib.stride_tricks.sliding_window_view(samples, 4 * hop, axis=1)[:, ::hop]
+        return sliding_window_view(samples, 4 * hop, axis=1)[:, ::hop]
+
+    def _features(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compressed bins, log energies of the bands, compressed low bins: each [batch, spectral frame, features]."""
+        config = self.config
         long = np.fft.rfft(frames * self.window).astype(np.complex64)
-        short = np.fft.rfft(frames[..., 2 * hop :] * self.short_window).astype(np.complex64)
+        low = (frames[..., 2 * config.spectral_hop :] @ self.low_bins).view(np.complex64)
         energies = 0.5 * np.log(_power(long) @ self.bands + np.float32(BAND_FLOOR))
         spectrum = _compress(long[..., : config.spectrum_bins], SPECTRUM_POWER)
-        return spectrum, energies, _compress(short[..., 1 : 1 + config.phase_bins], PHASE_POWER)
+        return spectrum, energies, _compress(low, PHASE_POWER)
+
+
+def _low_bins(config: CodecConfig) -> np.ndarray:
+    """The few bins of the phase path, windowed, as a matrix: [short_window, real and imaginary part of each bin]."""
+    times, bins = np.arange(config.short_window), np.arange(1, 1 + config.phase_bins)
+    waves = np.exp(-2j * np.pi / config.short_window * np.outer(times, bins))
+    waves *= synthesis_window(config)[:, None] / np.sqrt(config.short_window)
+    return waves.astype(np.complex64).view(np.float32)
 
 
 class _Quantizer:
@@ -185,25 +220,28 @@ class _Quantizer:
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.base_codebooks, self.base_dim = config.base_codebooks, config.envelope_dim
+        self.second = config.restart_frames
         self.books, self.prediction = weights["quantizer.codebooks"], weights["quantizer.prediction"]
         self.squares = np.sum(self.books * self.books, axis=-1)
-        self.tables = -2 * np.ascontiguousarray(
-            self.books.transpose(0, 2, 1)
-        )  # squares + x @ table are distances
+
+    @functools.cached_property
+    def tables(self) -> np.ndarray:
+        """squares + x @ table are distances."""
+        return -2 * np.ascontiguousarray(self.books.transpose(0, 2, 1))
 
     def encode(self, latents: np.ndarray, step: _Step, num_codebooks: int) -> np.ndarray:
         codes = np.empty((*latents.shape[:2], num_codebooks), np.int32)
-        left = latents.copy()
-        base_stages, base = range(min(num_codebooks, self.base_codebooks)), step.before["base"]
-        for frame in range(latents.shape[1]):
-            target = latents[:, frame, : self.base_dim]
-            rest = target - base @ self.prediction
+        left, dim = latents.copy(), self.base_dim
+        base_stages, base = range(min(num_codebooks, self.base_codebooks)), self._begun(step, latents)
+        for frames in self._lockstep(latents):
+            target = latents[:, frames, :dim]
+            rest = target - base[:, : target.shape[1]] @ self.prediction
             for stage in base_stages:
-                codes[:, frame, stage] = chosen = self._nearest(rest, stage)
-                rest -= self.books[stage, chosen, : self.base_dim]
+                codes[:, frames, stage] = chosen = self._nearest(rest, stage)
+                rest -= self.books[stage, chosen, :dim]
             base = target - rest
-            left[:, frame, : self.base_dim] = rest
-        step.after["base"] = base
+            left[:, frames, :dim] = rest
+        step.after["base"] = latents[:, -1, :dim] - left[:, -1, :dim]
         for stage in range(self.base_codebooks, num_codebooks):
             codes[..., stage] = chosen = self._nearest(left, stage)
             left -= self.books[stage, chosen]
@@ -211,17 +249,28 @@ class _Quantizer:
 
     def decode(self, codes: np.ndarray, step: _Step) -> np.ndarray:
         total = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32)
-        base_sums = sum(
-            self.books[n, codes[..., n]] for n in range(min(codes.shape[-1], self.base_codebooks))
-        )
-        base = step.before["base"]
-        for frame in range(codes.shape[1]):
-            base = base @ self.prediction + base_sums[:, frame, : self.base_dim]
-            total[:, frame, : self.base_dim] = base
-        step.after["base"] = base
+        base_stages = range(min(codes.shape[-1], self.base_codebooks))
+        base_sums = np.sum([self.books[n, codes[..., n], : self.base_dim] for n in base_stages], axis=0)
+        base = self._begun(step, codes)
+        for frames in self._lockstep(codes):
+            differences = base_sums[:, frames]
+            base = base[:, : differences.shape[1]] @ self.prediction + differences
+            total[:, frames, : self.base_dim] = base
+        step.after["base"] = total[:, -1, : self.base_dim].copy()
         for stage in range(self.base_codebooks, codes.shape[-1]):
             total += self.books[stage, codes[..., stage]]
         return total
+
+    def _begun(self, step: _Step, rows: np.ndarray) -> np.ndarray:
+        """Where the prediction of each second of a step begins, [batch, second, base_dim]; the first goes on."""
+        seconds = -(-rows.shape[1] // self.second)
+        base = np.zeros((len(rows), seconds, self.base_dim), np.float32)
+        base[:, 0] = step.before["base"]
+        return base
+
+    def _lockstep(self, rows: np.ndarray) -> Iterator[slice]:
+        """The first frames of all seconds of a step, then the second ones ..: seconds know nothing of each other."""
+        return (slice(frame, None, self.second) for frame in range(min(self.second, rows.shape[1])))
 
     def _nearest(self, vectors: np.ndarray, stage: int) -> np.ndarray:
         """Index of the nearest codeword; vectors may lack dimensions in which all codewords are zero."""
@@ -234,7 +283,7 @@ class _Decoder:
     """Quantized latents to audio."""
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
-        self.config = config
+        self.config, self.weights = config, weights
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
@@ -249,7 +298,8 @@ class _Decoder:
         fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
         energies = _split(step.dense("decoder.envelope_map", latents[..., : config.envelope_dim]))
         low = _split(step.dense("decoder.phase_map", latents[..., config.envelope_dim :]))
-        return self._synthesis(step, self._spectrum(step, fine, energies, _complex(low)))
+        pieces = [self._pieces(step, *parts) for parts in _seconds(config, fine, energies, _complex(low))]
+        return self._overlapped(step, np.concatenate(pieces, axis=1))
 
     def _noise(self, step: _Step, count: int) -> np.ndarray:
         first = int(step.before.get("noise", 0))
@@ -272,11 +322,22 @@ class _Decoder:
         spectrum[..., low_bins] += low * gain * np.minimum(_power(low) + POWER_FLOOR, POWER_LIMIT) ** exponent
         return spectrum
 
-    def _synthesis(self, step: _Step, spectrum: np.ndarray) -> np.ndarray:
+    def _pieces(self, step: _Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray) -> np.ndarray:
+        """Windowed sound of each spectrum, [batch, spectral frame, samples]."""
+        spectrum = self._spectrum(step, fine, energies, low).astype(np.complex128)
+        return np.fft.irfft(spectrum, n=self.config.short_window).astype(np.float32) * self.window
+
+    def _overlapped(self, step: _Step, pieces: np.ndarray) -> np.ndarray:
         hop = self.config.spectral_hop
-        pieces = np.fft.irfft(spectrum, n=self.config.short_window).astype(np.float32) * self.window
         tails = step.extend("synthesis", pieces[..., hop:], 1)
         return (pieces[..., :hop] + tails[:, :-1]).reshape(len(pieces), -1, 1)
+
+
+def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """[batch, spectral frame, ...] a second at a time, so that tables of spectra fit the processor's cache."""
+    second = 2 * config.restart_frames
+    for start in range(0, parts[0].shape[1], second):
+        yield tuple(part[:, start : start + second] for part in parts)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -317,70 +378,3 @@ def _pair(x: np.ndarray) -> np.ndarray:
 
 def _split(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), -1, x.shape[-1] // 2)
-
-
-def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
-    """Every weight of a preset by name, with its shape."""
-    features = 2 * config.spectrum_bins + config.mel_bands
-    fine, coarse, dim = config.encoder_fine_width, config.encoder_width, config.latent_dim
-    last = 1 + config.encoder_blocks
-    shapes = {
-        **_dense_shapes("encoder.fine.layers.0.layer", features, fine),
-        **_norm_shapes("encoder.fine.layers.1.layer", fine),
-        **_block_shapes("encoder.fine.layers", range(2, 3), fine),
-        **_dense_shapes("encoder.coarse.layers.0.layer", 2 * fine, coarse),
-        **_block_shapes("encoder.coarse.layers", range(1, last), coarse),
-        **_norm_shapes(f"encoder.coarse.layers.{last}.layer", coarse),
-        **_dense_shapes(f"encoder.coarse.layers.{last + 1}.layer", coarse, dim),
-        **_dense_shapes("encoder.envelope_map", 2 * config.mel_bands, config.envelope_dim),
-        "encoder.phase_map.kernel": (4 * config.phase_bins, config.phase_dim),
-        "encoder.standardize.mean": (dim,),
-        "encoder.standardize.variance": (len(latent_shares(config)),),
-        "quantizer.codebooks": (config.num_codebooks, config.codebook_size, dim),
-        "quantizer.prediction": (config.envelope_dim, config.envelope_dim),
-    }
-    return {**shapes, **_decoder_shapes(config)}
-
-
-def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
-    coarse, fine, bins = config.decoder_width, config.decoder_fine_width, config.synthesis_bins
-    last = 1 + config.decoder_blocks
-    return {
-        "decoder.coarse.layers.0.conv.kernel": (3, config.latent_dim, coarse),
-        "decoder.coarse.layers.0.conv.bias": (coarse,),
-        **_block_shapes("decoder.coarse.layers", range(1, last), coarse),
-        **_dense_shapes(f"decoder.coarse.layers.{last}.layer", coarse, 2 * fine),
-        "decoder.noise_map.kernel": (config.noise_channels, fine),
-        **_block_shapes("decoder.fine.layers", range(config.decoder_fine_blocks), fine),
-        **_norm_shapes(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine),
-        **_dense_shapes("decoder.envelope_map", config.envelope_dim, 2 * config.mel_bands),
-        "decoder.phase_map.kernel": (config.phase_dim, 4 * config.phase_bins),
-        **_dense_shapes("decoder.head.magnitude", fine, bins),
-        **_dense_shapes("decoder.head.direction", fine, 2 * bins),
-        **_dense_shapes("decoder.head.low_gain", fine, config.phase_bins),
-    }
-
-
-def _dense_shapes(name: str, before: int, after: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.kernel": (before, after), f"{name}.bias": (after,)}
-
-
-def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.gamma": (width,), f"{name}.beta": (width,)}
-
-
-def _block_shapes(name: str, numbers: range, width: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for number in numbers:
-        block = f"{name}.{number}"
-        shapes |= {
-            f"{block}.mix.kernel": (7, width, 1),
-            f"{block}.mix.bias": (width,),
-            f"{block}.scale": (width,),
-        }
-        shapes |= _norm_shapes(f"{block}.norm", width)
-        shapes |= {
-            **_dense_shapes(f"{block}.expand", width, 3 * width),
-            **_dense_shapes(f"{block}.project", 3 * width, width),
-        }
-    return shapes

@@ -41,6 +41,8 @@ class Codec(keras.Model):
         dtype: policy of the two networks, such as "mixed_bfloat16"; spectra and the quantizer stay in float32.
     """
 
+    seconds_at_once = 1  # coded in one step of a file: the prediction begins anew with each
+
     def __init__(self, config: CodecConfig, dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(dtype=dtype, **kwargs)
         self.config = config

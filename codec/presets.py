@@ -96,14 +96,14 @@ def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET) -> LightCodec:
 
 
 def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np.ndarray]]:
-    """A preset's config, and its weights as float32 by name.
+    """A preset's config, and its weights by name, as they are stored: float16.
 
     Raises PresetError where its files are missing, damaged or do not fit each other.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    from codec.light import weight_shapes
+    from codec.weights import weight_shapes
 
     directory = find_preset(name)
     try:
@@ -116,7 +116,7 @@ def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np
     except (OSError, SafetensorError) as error:
         raise PresetError(f"{path} cannot be read: {error}") from error
     _check_shapes({name: array.shape for name, array in tensors.items()}, weight_shapes(config), path)
-    return config, {name: array.astype(np.float32) for name, array in tensors.items()}
+    return config, tensors
 
 
 def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> None:

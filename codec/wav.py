@@ -82,7 +82,8 @@ class Encoding:
 def to_integers(samples: np.ndarray, bits: int) -> np.ndarray:
     """Full scale -1 .. 1 -> int32 of `bits` bits, rounded and clipped, never wrapped around."""
     full = 2.0 ** (bits - 1)
-    return np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1).astype("<i4")
+    exact = samples if bits <= 24 else samples.astype(np.float64)  # float32 holds 24 bits
+    return np.clip(np.rint(exact * full), -full, full - 1).astype("<i4")
 
 
 ENCODINGS = {  # WAV tag and bits -> encoding

@@ -49,7 +49,7 @@ class Through:
     """A codec whose codes are the samples themselves, 16 bits each, and whose decoder lags: so time can be tested."""
 
     config = ThroughConfig()
-    latency = 21
+    latency, seconds_at_once = 21, 3
 
     def encoder_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, 0))

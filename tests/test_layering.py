@@ -15,6 +15,7 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("c*/**/
 NETWORK = (
     "tables",
     "light",
+    "weights",
     "compiled",
     "streaming",
     "layers",
@@ -44,6 +45,7 @@ FORBIDDEN = {
     "codec/audio.py": ("keras", "tensorflow", "codec.bitstream"),
     "codec/tables.py": ("keras", "tensorflow", "jax"),
     "codec/light.py": ("keras", "tensorflow", "jax"),
+    "codec/weights.py": ("keras", "tensorflow", "jax", "numpy"),
     "codec/presets.py": ("codec.audio", "codec.bitstream", "soundfile"),
     "codec/evaluation/": ("codec.training",),
     **{f"codec/{name}.py": ("codec.audio", "codec.bitstream", "soundfile", "soxr") for name in NETWORK},
