@@ -25,6 +25,13 @@ class Pcm(NamedTuple):
     channels: int
 
 
+class Rate(NamedTuple):
+    """How many bits to spend, as the command line has it: one of the two, or none."""
+
+    bitrate: int | None  # bits per second and channel
+    codebooks: int | None
+
+
 def parse_bitrate(text: str) -> int:
     """Read bits per second as people write them: `6k`, `1.5k`, `6000`; raises BadParameter for anything else."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(k?)", text.strip().lower())
@@ -46,12 +53,13 @@ def config_of(model: str) -> CodecConfig:
     return CodecConfig.from_json((find_preset(model) / "config.json").read_text(encoding="utf-8"))
 
 
-def choose_codebooks(config: CodecConfig, bitrate: int | None, codebooks: int | None) -> int:
+def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
     """Turn the options that say how many bits to spend into a number of codebooks.
 
     Raises:
         UsageError: both are given, or the model has no such rate; says which it has.
     """
+    bitrate, codebooks = rate
     if bitrate is not None and codebooks is not None:
         raise click.UsageError("give --bitrate or --codebooks, not both")
     if codebooks is not None:
@@ -63,6 +71,26 @@ def choose_codebooks(config: CodecConfig, bitrate: int | None, codebooks: int | 
         known = ", ".join(map(show_bitrate, config.bitrates))
         raise click.UsageError(f"--bitrate {show_bitrate(wanted)}: this model takes {known}")
     return config.num_codebooks_for(wanted)
+
+
+def rate(verb: Verb) -> Verb:
+    """Give a verb --bitrate and --codebooks as one argument `bits`: Rate."""
+
+    @click.option(
+        "--bitrate",
+        "-b",
+        metavar="RATE",
+        type=parse_bitrate,
+        help="Bits per second and channel: 1.5k, 3k, 6k or 12k.",
+    )
+    @click.option(
+        "--codebooks", type=int, metavar="N", help="In place of --bitrate: N times 500 bits per second."
+    )
+    @functools.wraps(verb)
+    def wrapper(*, bitrate: int | None, codebooks: int | None, **arguments: object) -> None:
+        return verb(bits=Rate(bitrate, codebooks), **arguments)
+
+    return wrapper
 
 
 def raw_input(verb: Verb) -> Verb:

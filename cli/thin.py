@@ -12,18 +12,11 @@ from cli import files, options
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@click.option(
-    "--bitrate", "-b", metavar="RATE", type=options.parse_bitrate, help="Bits per second and channel."
-)
-@click.option(
-    "--codebooks", type=int, metavar="N", help="In place of --bitrate: N times 500 bits per second."
-)
+@options.rate
 @options.model
 @options.force
 @options.quiet
-def thin(
-    source: str, target: str, bitrate: int | None, codebooks: int | None, model: str, force: bool, quiet: bool
-) -> None:
+def thin(source: str, target: str, bits: options.Rate, model: str, force: bool, quiet: bool) -> None:
     """Lower the bitrate of the .lam file IN, to OUT.
 
     That gives what compressing the same sound at that bitrate gives. Either side may be `-`, a pipe.
@@ -31,11 +24,11 @@ def thin(
     \b
     lamella thin --bitrate 3k talk.lam small.lam
     """
-    if bitrate is None and codebooks is None:
+    if bits == (None, None):
         raise click.UsageError("say how low: --bitrate RATE or --codebooks N")
     output = files.target(target, force)
     config = options.config_of(model)
-    count = options.choose_codebooks(config, bitrate, codebooks)
+    count = options.choose_codebooks(config, bits)
     if count < config.base_codebooks:
         raise click.UsageError(
             f"--codebooks {count}: below {config.base_codebooks}, sound must be compressed anew"

@@ -36,7 +36,6 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
 
     \b
     lamella train ~/recordings --output my-model --hours 2
-    lamella compress --model my-model talk.wav talk.lam
     """
     if given["hours"] is not None and given["steps"] is not None:
         raise click.UsageError("give --hours or --steps, not both")

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from codec.beam import beam_search
 from codec.config import CodecConfig
 from codec.tables import (
     BAND_FLOOR,
@@ -58,15 +59,16 @@ class LightCodec:
     Args:
         config: sizes of the network.
         weights: by the names in a preset, float16 as there or float32; `codec.weights` says which.
+        candidates: of the search for codes: more find closer codewords, see `codec.beam`, in so many times the work.
     """
 
     seconds_at_once = (
         8  # of all channels together: a matrix of 50 rows is not multiplied as quickly as one of 400
     )
 
-    def __init__(self, config: CodecConfig, weights: Weights) -> None:
+    def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1) -> None:
         self.config, self.weights, self.latency = config, weights, config.spectral_hop
-        self._quantizer = _Quantizer(config, _of(weights, "quantizer."))
+        self._quantizer = _Quantizer(config, _of(weights, "quantizer."), candidates)
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round
     def _encoder(self) -> _Encoder:
@@ -218,7 +220,8 @@ def _low_bins(config: CodecConfig) -> np.ndarray:
 class _Quantizer:
     """Latents to codes and back, as PredictiveQuantizer does it."""
 
-    def __init__(self, config: CodecConfig, weights: Weights) -> None:
+    def __init__(self, config: CodecConfig, weights: Weights, candidates: int) -> None:
+        self.candidates = candidates
         self.base_codebooks, self.base_dim = config.base_codebooks, config.envelope_dim
         self.second = config.restart_frames
         self.books, self.prediction = weights["quantizer.codebooks"], weights["quantizer.prediction"]
@@ -232,19 +235,28 @@ class _Quantizer:
     def encode(self, latents: np.ndarray, step: _Step, num_codebooks: int) -> np.ndarray:
         codes = np.empty((*latents.shape[:2], num_codebooks), np.int32)
         left, dim = latents.copy(), self.base_dim
-        base_stages, base = range(min(num_codebooks, self.base_codebooks)), self._begun(step, latents)
+        first, base = min(num_codebooks, self.base_codebooks), self._begun(step, latents)
         for frames in self._lockstep(latents):
             target = latents[:, frames, :dim]
             rest = target - base[:, : target.shape[1]] @ self.prediction
-            for stage in base_stages:
-                codes[:, frames, stage] = chosen = self._nearest(rest, stage)
-                rest -= self.books[stage, chosen, :dim]
+            codes[:, frames, :first] = self._search(rest, range(first))
             base = target - rest
             left[:, frames, :dim] = rest
         step.after["base"] = latents[:, -1, :dim] - left[:, -1, :dim]
-        for stage in range(self.base_codebooks, num_codebooks):
-            codes[..., stage] = chosen = self._nearest(left, stage)
-            left -= self.books[stage, chosen]
+        codes[..., first:] = self._search(left, range(first, num_codebooks))
+        return codes
+
+    def _search(self, left: np.ndarray, stages: range) -> np.ndarray:
+        """Codes of some stages, [batch, frame, stage]; `left` [batch, frame, dim] becomes what they leave."""
+        codes = np.empty((*left.shape[:2], len(stages)), np.int32)
+        if self.candidates > 1:
+            books = self.books[stages.start : stages.stop, :, : left.shape[-1]]
+            found = beam_search(left.reshape(-1, left.shape[-1]), books, self.candidates)
+            codes[...], left[...] = found.codes.reshape(codes.shape), found.left.reshape(left.shape)
+            return codes
+        for number, stage in enumerate(stages):
+            codes[..., number] = chosen = self._nearest(left, stage)
+            left -= self.books[stage, chosen, : left.shape[-1]]
         return codes
 
     def decode(self, codes: np.ndarray, step: _Step) -> np.ndarray:

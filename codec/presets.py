@@ -88,11 +88,14 @@ def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "floa
     return codec
 
 
-def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET) -> LightCodec:
-    """Load a model by name or directory, to code and decode without Keras; raises PresetError as `read_preset` does."""
+def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET, candidates: int = 1) -> LightCodec:
+    """Load a model by name or directory, to code and decode without Keras; raises PresetError as `read_preset` does.
+
+    With more `candidates` it searches longer and finds better codes, see `codec.beam`.
+    """
     from codec.light import LightCodec
 
-    return LightCodec(*read_preset(name))
+    return LightCodec(*read_preset(name), candidates)
 
 
 def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np.ndarray]]:

@@ -15,10 +15,11 @@ class Tuning:
     """The decoder stage: the decoder alone against discriminators, on frozen codes."""
 
     part: float = 0.3  # of the steps or hours; 0 leaves the stage out
-    learning_rate: float = 2e-4
-    final_learning_rate: float = 1e-5
-    discriminator_rate: float = 2.0  # times the decoder's
-    share: float = 0.6  # of the discriminators in the pull on the decoded audio, beside the spectral losses
+    learning_rate: float = 5e-5
+    final_learning_rate: float = 5e-6
+    discriminator_rate: float = 4.0  # times the decoder's
+    head_start: int = 200  # steps of the discriminators after which the decoder's learning rate is whole
+    share: float = 0.3  # of the discriminators in the pull on the decoded audio, beside the spectral losses
     feature_weight: float = 2.0  # of the feature distance, beside the adversarial loss
     crop_seconds: float = 0.75  # that the discriminators see of each segment
     windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds

@@ -85,7 +85,10 @@ class DecoderStage:
         figures = {name: sum(one[0][name] for one in found) / len(found) for name in found[0][0]}
         self.norms.assign(updated(norms, sum(one[1] for one in found) / len(found)))
         decoded = [one[2] for one in found]
-        norm = self.trainee.learn(gradient, learning_rate, self.recipe.gradient_norm, self.recipe.averaging)
+        # While the discriminators know nothing yet, the decoder hardly moves: their first pulls are noise.
+        known = ops.cast(self.critics.optimizer.iterations, "float32") / self.tuning.head_start
+        rate = learning_rate * ops.minimum(1.0, known)
+        norm = self.trainee.learn(gradient, rate, self.recipe.gradient_norm, self.recipe.averaging)
         if turn:  # every other step: they learn faster than the decoder
             rate = learning_rate * self.tuning.discriminator_rate
             figures["hinge"] = self._teach(given, decoded, rate, differentiate)
