@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -63,6 +64,81 @@ def choose_codebooks(config: CodecConfig, bitrate: int | None, codebooks: int | 
         known = ", ".join(map(show_bitrate, config.bitrates))
         raise click.UsageError(f"--bitrate {show_bitrate(wanted)}: this model takes {known}")
     return config.num_codebooks_for(wanted)
+
+
+class Places(NamedTuple):
+    """Where to read and write: IN and OUT, or several files and a folder."""
+
+    names: tuple[str, ...]
+    folder: Path | None
+
+    def pair(self) -> tuple[str, str]:
+        """IN and OUT; raises UsageError unless there are just these two."""
+        if len(self.names) != 2:
+            raise click.UsageError("give IN and OUT, or files and --output-dir DIR")
+        return self.names[0], self.names[1]
+
+    def pairs(self, folder: Path, ending: str) -> list[tuple[str, str]]:
+        """Each file and where it goes in the folder.
+
+        Raises:
+            UsageError: one of them is a pipe.
+            ClickException: two would go to the same place, or one to where it is.
+        """
+        if "-" in self.names:
+            raise click.UsageError("--output-dir takes files; a pipe has no name to keep")
+        sources: dict[str, str] = {}
+        for source in self.names:
+            target = str(folder / (Path(source).stem + ending))
+            if (other := sources.setdefault(target, source)) is not source or target == source:
+                raise click.ClickException(f"{other} and {source} would both be {target}; nothing was done")
+        return [(source, target) for target, source in sources.items()]
+
+
+def places(verb: Verb) -> Verb:
+    """Give a verb its files as one argument `places`: Places."""
+
+    @click.argument("names", metavar="IN OUT", nargs=-1, required=True)
+    @click.option(
+        "--output-dir",
+        "-d",
+        "folder",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Take any number of IN, no OUT.",
+    )
+    @functools.wraps(verb)
+    def wrapper(*, names: tuple[str, ...], folder: Path | None, **arguments: object) -> None:
+        return verb(places=Places(names, folder), **arguments)
+
+    return wrapper
+
+
+class Spending(NamedTuple):
+    """How many bits to spend, said in one of two ways or not at all."""
+
+    bitrate: int | None
+    codebooks: int | None
+
+
+def spending(verb: Verb) -> Verb:
+    """Give a verb --bitrate and --codebooks as one argument `spending`: Spending."""
+
+    @click.option(
+        "--bitrate",
+        "-b",
+        metavar="RATE",
+        type=parse_bitrate,
+        help="Bits per second and channel: 1.5k, 3k, 6k or 12k.  [default: 6k]",
+    )
+    @click.option(
+        "--codebooks", type=int, metavar="N", help="In place of --bitrate: N times 500 bits per second."
+    )
+    @functools.wraps(verb)
+    def wrapper(*, bitrate: int | None, codebooks: int | None, **arguments: object) -> None:
+        return verb(spending=Spending(bitrate, codebooks), **arguments)
+
+    return wrapper
 
 
 def raw_input(verb: Verb) -> Verb:
