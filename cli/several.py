@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import click
 
@@ -35,6 +33,9 @@ def run(job: Job, places: Places, ending: str, quiet: bool) -> None:
 
 def _at_once(job: Job, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Of each file, as it is done, what to say and what went wrong."""
+    import multiprocessing  # here, since one file does without them
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIGTERM)
     with ProcessPoolExecutor(min(cores, len(pairs)), context, _ignore, deaf) as pool:
