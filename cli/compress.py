@@ -15,6 +15,7 @@ from cli.jobs import compress_file
 @options.places
 @options.spending
 @options.raw_input
+@options.pace
 @options.model
 @options.force
 @options.quiet
@@ -22,6 +23,7 @@ def compress(
     places: options.Places,
     spending: options.Spending,
     pcm: options.Pcm | None,
+    pace: options.Pace,
     model: str,
     force: bool,
     quiet: bool,
@@ -33,8 +35,11 @@ def compress(
     \b
     lamella compress --bitrate 3k talk.wav talk.lam
     lamella compress *.wav --output-dir small
+    arecord -t raw -f S16_LE -r 16000 -c 1 | lamella compress --raw --rate 16000 --channels 1 --live - -
     """
     use_one_core()
     num_codebooks = options.choose_codebooks(options.config_of(model), *spending)
-    job = functools.partial(compress_file, num_codebooks=num_codebooks, pcm=pcm, model=model, force=force)
+    job = functools.partial(
+        compress_file, num_codebooks=num_codebooks, pcm=pcm, pace=pace, model=model, force=force
+    )
     several.run(job, places, ".lam", quiet)

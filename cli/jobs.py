@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli import files
-from cli.options import Pcm
+from cli.options import Pace, Pcm
 from cli.progress import progress
 
 
@@ -12,6 +12,7 @@ def compress_file(
     target: str,
     num_codebooks: int,
     pcm: Pcm | None,
+    pace: Pace,
     model: str,
     force: bool,
     quiet: bool,
@@ -24,7 +25,8 @@ def compress_file(
         codec = files.loaded(model)
         seconds = None if reader.num_samples is None else reader.num_samples / reader.sample_rate
         with progress(seconds, quiet) as tell:
-            report = run(reader, output, codec, num_codebooks, tell)
+            frames = None if pace.chunk_ms is None else codec.config.frames_in(pace.chunk_ms)
+            report = run(reader, output, codec, num_codebooks, tell, frames, pace.live)
     rate = f"{report.bytes} bytes, {report.bitrate / 1000:.2f} kbit/s"
     return f"{target}: {report.seconds:.2f} s in {rate}"
 

@@ -141,6 +141,30 @@ def spending(verb: Verb) -> Verb:
     return wrapper
 
 
+class Pace(NamedTuple):
+    """How soon chunks are written, and how long they are (None: as a file has them)."""
+
+    live: bool
+    chunk_ms: int | None
+
+
+def pace(verb: Verb) -> Verb:
+    """Give a verb --live and --chunk-ms as one argument `pace`: Pace."""
+
+    @click.option("--live", is_flag=True, help="Write each chunk as soon as its samples have come.")
+    @click.option(
+        "--chunk-ms",
+        metavar="MS",
+        type=click.IntRange(20, 60_000),
+        help="Length of a chunk.  [default: 1000 or more]",
+    )
+    @functools.wraps(verb)
+    def wrapper(*, live: bool, chunk_ms: int | None, **arguments: object) -> None:
+        return verb(pace=Pace(live, chunk_ms), **arguments)
+
+    return wrapper
+
+
 def raw_input(verb: Verb) -> Verb:
     """Give a verb --raw, --rate and --channels as one argument `pcm`: Pcm, or None for sound files."""
 
