@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from cli.options import Pcm
     from codec.audio import Reader
+    from codec.light import LightCodec
 
 STANDARD = "-"  # standard input or output
 
@@ -72,6 +74,14 @@ def stream_seconds(name: str) -> float | None:
     with reading(name) as file, naming_damage(name):
         stream = Reader(file)
     return None if stream.num_samples is None else stream.num_samples / stream.header.sample_rate
+
+
+@functools.cache
+def loaded(model: str, candidates: int = 1) -> LightCodec:
+    """Load a model, in each process once; raises PresetError."""
+    from codec.presets import load_light
+
+    return load_light(model, candidates)
 
 
 def shipped_clip() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 
@@ -12,12 +11,12 @@ import codec
 from cli.compress import compress
 from cli.decompress import decompress
 from cli.demo import demo
+from cli.failures import one_line
 from cli.info import info
 from cli.models import models
 from cli.thin import thin
 from cli.train import train
 from cli.verify import verify
-from codec.errors import CodecError
 
 
 class Verbs(click.Group):
@@ -37,23 +36,6 @@ class Verbs(click.Group):
             if os.environ.get("LAMELLA_TRACEBACK"):
                 raise
             raise click.ClickException(one_line(error)) from error
-
-
-def one_line(error: BaseException) -> str:
-    """Say what went wrong, without line breaks."""
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        text = "interrupted"
-    elif isinstance(error, OSError) and error.errno == errno.EPIPE:
-        text = "whoever read the output has stopped reading"
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif isinstance(error, CodecError | OSError):
-        text = str(error)
-    elif isinstance(error, MemoryError):
-        text = "not enough memory"
-    else:
-        text = f"internal error, please report it: {type(error).__name__}: {error}"
-    return " ".join(text.split())
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

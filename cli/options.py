@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -73,6 +74,54 @@ def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
     return config.num_codebooks_for(wanted)
 
 
+class Places(NamedTuple):
+    """Where to read and write: IN and OUT, or several files and a folder."""
+
+    names: tuple[str, ...]
+    folder: Path | None
+
+    def pair(self) -> tuple[str, str]:
+        """IN and OUT; raises UsageError unless there are just these two."""
+        if len(self.names) != 2:
+            raise click.UsageError("give IN and OUT, or files and --output-dir DIR")
+        return self.names[0], self.names[1]
+
+    def pairs(self, folder: Path, ending: str) -> list[tuple[str, str]]:
+        """Each file and where it goes in the folder.
+
+        Raises:
+            UsageError: one of them is a pipe.
+            ClickException: two would go to the same place, or one to where it is.
+        """
+        if "-" in self.names:
+            raise click.UsageError("--output-dir takes files; a pipe has no name to keep")
+        sources: dict[str, str] = {}
+        for source in self.names:
+            target = str(folder / (Path(source).stem + ending))
+            if (other := sources.setdefault(target, source)) is not source or target == source:
+                raise click.ClickException(f"{other} and {source} would both be {target}; nothing was done")
+        return [(source, target) for target, source in sources.items()]
+
+
+def places(verb: Verb) -> Verb:
+    """Give a verb its files as one argument `places`: Places."""
+
+    @click.argument("names", metavar="IN OUT", nargs=-1, required=True)
+    @click.option(
+        "--output-dir",
+        "-d",
+        "folder",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Take any number of IN, no OUT.",
+    )
+    @functools.wraps(verb)
+    def wrapper(*, names: tuple[str, ...], folder: Path | None, **arguments: object) -> None:
+        return verb(places=Places(names, folder), **arguments)
+
+    return wrapper
+
+
 def rate(verb: Verb) -> Verb:
     """Give a verb --bitrate and --codebooks as one argument `bits`: Rate."""
 
@@ -89,6 +138,38 @@ def rate(verb: Verb) -> Verb:
     @functools.wraps(verb)
     def wrapper(*, bitrate: int | None, codebooks: int | None, **arguments: object) -> None:
         return verb(bits=Rate(bitrate, codebooks), **arguments)
+
+    return wrapper
+
+
+class Pace(NamedTuple):
+    """How soon chunks are written, how long they are (None: as a file has them), and how long the search takes."""
+
+    live: bool
+    chunk_ms: int | None
+    effort: int  # 0 .. 3
+
+
+def pace(verb: Verb) -> Verb:
+    """Give a verb --live, --chunk-ms and --effort as one argument `pace`: Pace."""
+
+    @click.option("--live", is_flag=True, help="Write each chunk as soon as its samples have come.")
+    @click.option(
+        "--chunk-ms",
+        metavar="MS",
+        type=click.IntRange(20, 60_000),
+        help="Length of a chunk.  [default: 1000 or more]",
+    )
+    @click.option(
+        "--effort",
+        type=click.IntRange(0, 3),
+        default=0,
+        show_default=True,
+        help="Search 2, 4 or 8 times as long for codes, for a little better sound.",
+    )
+    @functools.wraps(verb)
+    def wrapper(*, live: bool, chunk_ms: int | None, effort: int, **arguments: object) -> None:
+        return verb(pace=Pace(live, chunk_ms, effort), **arguments)
 
     return wrapper
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codec.light import LightCodec
     from codec.model import Codec
 
+LIVE_READS = 200  # a second: so no chunk waits for more than 5 ms of sound behind it
 Progress = Callable[[float], None]  # is told the seconds of audio done
 
 
@@ -59,6 +60,8 @@ def compress(
     codec: Codec | LightCodec,
     num_codebooks: int,
     progress: Progress | None = None,
+    frames_per_chunk: int | None = None,
+    live: bool = False,
 ) -> CompressionReport:
     """Code a sound file.
 
@@ -68,6 +71,8 @@ def compress(
         codec: the model.
         num_codebooks: codes in a frame, 1 .. what the model has: the bitrate.
         progress: is told the seconds of audio coded so far.
+        frames_per_chunk: frames under one checksum, at least a second of them unless told otherwise.
+        live: write each chunk as soon as its samples have come; else some seconds are coded at once, which is quicker.
 
     Raises AudioError for what is not good audio, CodecError where a file cannot be read or written.
     """
@@ -77,10 +82,12 @@ def compress(
             reader.sample_rate,
             reader.channels,
             num_codebooks,
-            seconds_per_step=_seconds_at_once(codec, reader.channels),
+            frames_per_chunk,
+            1 if live else _seconds_at_once(codec, reader.channels),
         )
         writer = bitstream.Writer(cast(BinaryIO, output), encoder.header(reader.num_samples))
-        for block in reader.blocks(reader.sample_rate):
+        output.flush()
+        for block in reader.blocks(reader.sample_rate // (LIVE_READS if live else 1)):
             for codes in encoder.push(block):
                 writer.write_chunk(codes)
             output.flush()  # whoever listens to a live stream waits for it
@@ -368,7 +375,7 @@ def _seconds_at_once(codec: Codec | LightCodec, channels: int) -> int:
 def _exact(blocks: Iterable[np.ndarray], reader: bitstream.Reader, name: str) -> Iterator[np.ndarray]:
     """Cut the blocks to the source's length; a pipe tells it only at its end, so a frame is held back till then."""
     header = reader.header
-    spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate) + 1
+    spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate)
     given, held = 0, np.zeros((0, header.channels), np.float32)
     for block in blocks:
         held = np.concatenate([held, block])

@@ -101,6 +101,10 @@ class CodecConfig:
         """Code frames per second."""
         return self.sample_rate / self.hop_length
 
+    def frames_in(self, milliseconds: float) -> int:
+        """Whole code frames in a time, at least one."""
+        return max(1, int(milliseconds * self.frame_rate / 1000))
+
     @property
     def restart_frames(self) -> int:
         """Code frames after which the quantizer's prediction begins anew, a second: so codes depend on nothing else."""

@@ -148,8 +148,7 @@ class _Step:
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
         """A ConvNeXtBlock."""
         kernel = self.weights[f"{name}.mix.kernel"][..., 0]
-        windows = sliding_window_view(self.extend(name, x, len(kernel) - 1), len(kernel), axis=1)
-        y = np.einsum("btdk,kd->btd", windows, kernel)
+        y = np.einsum("btkd,kd->btd", _windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
         y += self.weights[f"{name}.mix.bias"]
         y = gelu(self.dense(f"{name}.expand", self.norm(f"{name}.norm", y)))
         y = self.dense(f"{name}.project", y)
@@ -350,6 +349,16 @@ def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarr
     second = 2 * config.restart_frames
     for start in range(0, parts[0].shape[1], second):
         yield tuple(part[:, start : start + second] for part in parts)
+
+
+def _windows(x: np.ndarray, size: int) -> np.ndarray:
+    """[batch, time + size - 1, channels] -> [batch, time, size, channels], the same memory.
+
+    numpy's `sliding_window_view` does it too, in a tenth of the time of a step of one frame.
+    """
+    batch, time, channels = x.shape
+    strides = (x.strides[0], x.strides[1], x.strides[1], x.strides[2])
+    return np.ndarray((batch, time - size + 1, size, channels), x.dtype, x, strides=strides)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,46 @@
+"""One file through the codec, for the verbs that take several."""
+
+from __future__ import annotations
+
+from cli import files
+from cli.options import Pace, Pcm
+from cli.progress import progress
+
+
+def compress_file(
+    source: str,
+    target: str,
+    num_codebooks: int,
+    pcm: Pcm | None,
+    pace: Pace,
+    model: str,
+    force: bool,
+    quiet: bool,
+) -> str:
+    """Compress one file; give what to say of it."""
+    output = files.target(target, force)
+    with files.open_sound(source, pcm) as reader:
+        from codec.compression import compress as run
+
+        codec = files.loaded(model, 2**pace.effort)
+        seconds = None if reader.num_samples is None else reader.num_samples / reader.sample_rate
+        with progress(seconds, quiet) as tell:
+            frames = None if pace.chunk_ms is None else codec.config.frames_in(pace.chunk_ms)
+            report = run(reader, output, codec, num_codebooks, tell, frames, pace.live)
+    rate = f"{report.bytes} bytes, {report.bitrate / 1000:.2f} kbit/s"
+    return f"{target}: {report.seconds:.2f} s in {rate}"
+
+
+def decompress_file(source: str, target: str, raw: bool, model: str, force: bool, quiet: bool) -> str:
+    """Decompress one file; give what to say of it."""
+    output = files.target(target, force)
+    seconds = files.stream_seconds(source)
+    from codec.audio import AudioWriter, RawWriter
+    from codec.compression import decompress as run
+
+    codec = files.loaded(model)
+    with progress(seconds, quiet) as tell:
+        report = run(files.source(source), output, codec, tell, RawWriter if raw else AudioWriter)
+    clipped = f"; {report.clipped} samples were too loud and clipped" if report.clipped else ""
+    shape = f"{report.sample_rate} Hz, {report.channels} channel{'s' * (report.channels > 1)}"
+    return f"{target}: {report.seconds:.2f} s, {shape}{clipped}"

@@ -1,0 +1,115 @@
+"""What coding and starting cost, as counts of multiplications and of modules loaded, which no busy machine changes."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codec import light
+from codec.config import CodecConfig
+from codec.light import LightCodec
+from codec.weights import weight_shapes
+
+ROOT = Path(__file__).parent.parent
+
+# Millions a second of audio, one channel at 6 kbit/s. More makes everything slower that anybody does with it.
+MOST_PRODUCTS = {"encode": 233.7, "decode": 415.3}
+
+# Modules that are loaded: all (63, 135 and 294 on Python 3.11, others differ a little), ours, and those of packages.
+MOST_MODULES = {
+    "import codec": {"all": 70, "codec": 1},
+    "--help": {"all": 150, "cli": 18, "codec": 2, "click": 13},
+    "compress": {
+        "all": 320,
+        "cli": 18,
+        "codec": 19,
+        "click": 13,
+        "numpy": 90,
+        "safetensors": 3,
+        "soundfile": 1,
+        "soxr": 3,
+    },
+}
+
+
+class Counted(np.ndarray):
+    """An array whose matrix products are counted, and all that comes of them."""
+
+    products = 0  # multiply-accumulates
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [np.asarray(x) if isinstance(x, Counted) else x for x in inputs]
+        if "out" in options:
+            options["out"] = tuple(np.asarray(x) for x in options["out"])
+        if ufunc is np.matmul:
+            Counted.products += plain[0].size * plain[1].shape[-1]
+        result = getattr(ufunc, method)(*plain, **options)
+        return result.view(Counted) if isinstance(result, np.ndarray) else result
+
+
+@pytest.fixture
+def codec(monkeypatch: pytest.MonkeyPatch) -> LightCodec:
+    """The default model, all weights the same."""
+    for name in ("band_weights", "_low_bins"):
+        table = getattr(light, name)
+        monkeypatch.setattr(light, name, lambda config, table=table: table(config).view(Counted))
+    shapes = weight_shapes(CodecConfig())
+    weights = {name: np.full(shape, 1e-3, np.float32).view(Counted) for name, shape in shapes.items()}
+    return LightCodec(CodecConfig(), weights)
+
+
+def test_products_of_a_second(codec: LightCodec) -> None:
+    config, found = codec.config, {}
+    audio = np.zeros((1, config.sample_rate, 1), np.float32).view(Counted)
+    codes = np.zeros((1, config.restart_frames, 12), np.int32)
+    steps = {
+        "encode": functools.partial(codec.fast_encode_step, audio, codec.encoder_state(1), 12),
+        "decode": functools.partial(codec.fast_decode_step, codes, codec.decoder_state(1)),
+    }
+    for name, step in steps.items():
+        Counted.products = 0
+        step()
+        found[name] = Counted.products / 1e6
+    assert all(found[name] <= most for name, most in MOST_PRODUCTS.items()), found
+    assert all(found[name] > 0.9 * most for name, most in MOST_PRODUCTS.items()), found  # lower the limit
+
+
+def loaded_by(code: str, *arguments: object) -> dict[str, int]:
+    """Modules of each package that a fresh process has loaded after some code."""
+    code = f"import sys\n{code}\nprint('|'.join(sys.modules))"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    names = [name.split(".")[0] for name in run.stdout.splitlines()[-1].split("|")]
+    return {"all": len(names), **{name: names.count(name) for name in names}}
+
+
+def test_modules_loaded(wav: Path, tiny_preset: Path, tmp_path: Path) -> None:
+    lamella = "from cli.main import lamella\nlamella(sys.argv[1:], standalone_mode=False)"
+    found = {
+        "import codec": loaded_by("import codec"),
+        "--help": loaded_by(lamella, "--help"),
+        "compress": loaded_by(lamella, "compress", "-q", "-m", tiny_preset, wav, tmp_path / "a.lam"),
+    }
+    ours = {
+        what: {name: counts.get(name, 0) for name in MOST_MODULES[what]} for what, counts in found.items()
+    }
+    assert all(ours[what][name] <= most[name] for what, most in MOST_MODULES.items() for name in most), ours
+    for what, most in MOST_MODULES.items():
+        heavy = {
+            "tensorflow",
+            "keras",
+            "jax",
+            "librosa",
+            "scipy",
+            "numba",
+            "numpy",
+            "soundfile",
+            "multiprocessing",
+        }
+        assert not heavy & found[what].keys() - most.keys()

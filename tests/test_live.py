@@ -1,0 +1,136 @@
+"""Live sound: it comes out while more goes in, and no later than the chunk and 30 ms."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import pytest
+from conftest import tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import ROOT, refuses, works
+
+from codec.audio import RawReader, RawWriter
+from codec.bitstream import Reader
+from codec.compression import DecoderStream, EncoderStream, compress, decompress
+from codec.config import CodecConfig
+from codec.light import LightCodec
+from codec.presets import DEFAULT_PRESET, load_light
+from codec.wav import ENCODINGS, wav_header
+
+RATE, CHUNK_MS = 16000, 100
+PCM16 = ENCODINGS[1, 16]
+
+
+class Listener(threading.Thread):
+    """Collects what comes out of a pipe."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.pipe, self.heard = pipe, b""
+        self.start()
+
+    def run(self) -> None:
+        while data := os.read(self.pipe.fileno(), 4096):
+            self.heard += data
+
+    def has(self, count: int, seconds: float) -> bool:
+        """Whether so many bytes have come, at the latest after these seconds."""
+        end = time.monotonic() + seconds
+        while len(self.heard) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        return len(self.heard) >= count
+
+
+def lamella(*arguments: object, stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, bufsize=0)
+
+
+@pytest.mark.parametrize("kind", ["raw", "wav"])
+def test_sound_comes_through_two_pipes_while_more_goes_in(kind: str, tiny_preset: Path) -> None:
+    shape = ("--raw", "--rate", RATE, "--channels", 1) if kind == "raw" else ()
+    pace = ("--live", "--chunk-ms", CHUNK_MS)
+    coder = lamella("compress", "-q", "-m", tiny_preset, *shape, *pace, "-", "-", stdin=subprocess.PIPE)
+    decoder = lamella(
+        "decompress", "-q", "-m", tiny_preset, "--raw", "-", "-", stdin=cast(IO[bytes], coder.stdout)
+    )
+    mouth, ear = cast(IO[bytes], coder.stdin), Listener(cast(IO[bytes], decoder.stdout))
+    samples = (tone(1.5, RATE)[:, 0] * 20_000).astype("<i2")
+    if kind == "wav":
+        mouth.write(wav_header(PCM16, RATE, 1, None))
+    late, first = RATE * (CHUNK_MS + 30) // 1000, round(0.4 * RATE)
+    for at in range(0, first, 317):
+        mouth.write(samples[at : min(at + 317, first)].tobytes())
+        time.sleep(0.002)
+    assert ear.has(2 * (first - late), seconds=60)  # while nothing more is said
+    mouth.write(samples[first:].tobytes())
+    assert ear.has(2 * (len(samples) - late), seconds=60)
+    assert coder.poll() is None and decoder.poll() is None
+    mouth.close()
+    assert coder.wait(60) == decoder.wait(60) == 0
+    ear.join(60)
+    assert len(ear.heard) == samples.nbytes
+
+
+@pytest.mark.parametrize("frames", [1, 3, 50])
+def test_the_delay_is_the_chunk_and_at_most_30_ms(frames: int) -> None:
+    """An impulse, half a millisecond at a time: when does it come out, and where does it then stand?"""
+    codec = load_light(DEFAULT_PRESET)
+    rate, piece = codec.config.sample_rate, 24
+    when = rate // 2 + 7
+    sound = np.zeros((rate * 5 // 2, 1), np.float32)
+    sound[when] = 0.9
+    encoder, decoder = EncoderStream(codec, rate, 1, 24, frames), DecoderStream(codec, rate, 1)
+    given, heard = [], []
+    for at in range(0, len(sound), piece):
+        for codes in encoder.push(sound[at : at + piece]):
+            heard.append(decoder.push(codes))
+            given += [at + piece] * len(heard[-1])  # of each sample that came out, how many had gone in
+    decoded = np.concatenate(heard)[:, 0]
+    peak = int(np.abs(decoded).argmax())
+    assert abs(peak - when) < rate // 200
+    delay = max(count - number for number, count in enumerate(given))
+    assert delay <= frames * codec.config.hop_length + 0.03 * rate
+    assert given[peak] - peak <= delay
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 90), st.integers(0, 30_000), st.integers(1, 3))
+def test_a_live_file_has_the_length_of_its_source(
+    light: LightCodec, frames: int, count: int, channels: int
+) -> None:
+    samples = (tone(2, RATE, channels)[:count] * 9000).astype("<i2")
+    lam, back = io.BytesIO(), io.BytesIO()
+    source = RawReader(io.BytesIO(samples.tobytes()), RATE, channels)
+    compress(source, lam, light, 3, frames_per_chunk=frames, live=True)
+    reader = Reader(io.BytesIO(lam.getvalue()))
+    assert all(chunk.codes.shape[1] == frames for chunk in list(reader)[:-1])
+    decompress(io.BytesIO(lam.getvalue()), back, light, open_writer=RawWriter)
+    assert len(back.getvalue()) == samples.nbytes
+
+
+@pytest.fixture(scope="module")
+def light(tiny_preset: Path) -> LightCodec:
+    return load_light(tiny_preset)
+
+
+def test_chunks_as_long_as_was_said(wav: Path, tiny_preset: Path, tmp_path: Path) -> None:
+    for ms, frames in ((20, 1), (39, 1), (100, 5), (2500, 125)):
+        works("compress", "-m", tiny_preset, "-f", "--chunk-ms", ms, wav, tmp_path / "a.lam")
+        with open(tmp_path / "a.lam", "rb") as file:
+            assert Reader(file).header.frames_per_chunk == frames
+    assert "20<=x<=60000" in refuses("compress", "--chunk-ms", 19, wav, tmp_path / "b.lam")
+
+
+def test_frames_in_milliseconds() -> None:
+    config = CodecConfig()
+    assert [config.frames_in(ms) for ms in (0, 19, 20, 59.9, 60, 1000)] == [1, 1, 1, 2, 3, 50]
