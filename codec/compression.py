@@ -72,7 +72,8 @@ def compress(
     """
     with _sound(source) as reader, writing(target) as output:
         encoder = EncoderStream(codec, reader.sample_rate, reader.channels, num_codebooks)
-        writer = bitstream.Writer(cast(BinaryIO, output), encoder.header(reader.num_samples))
+        header = encoder.header(reader.num_samples)
+        writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
         for block in reader.blocks(reader.sample_rate):
             for codes in encoder.push(block):
                 writer.write_chunk(codes)
@@ -110,7 +111,7 @@ def decompress(
     name = name_of(source)
     with reading(source) as file:
         with naming_damage(name):
-            reader = bitstream.Reader(file)
+            reader = bitstream.Reader(file, codec.prior)
             _check_fits(reader.header, codec)
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)

@@ -11,6 +11,8 @@ Each formula stands in the module of the Keras layer of that name; weights are f
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from codec.config import CodecConfig
@@ -53,12 +55,16 @@ class LightCodec:
     Args:
         config: sizes of the network.
         weights: float32, by the names in a preset; `weight_shapes` says which.
+
+    Attributes:
+        prior: what its codes are written by, a `codec.bitstream.prior.Prior`, or None.
     """
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.config, self.weights, self.latency = config, weights, config.spectral_hop
         self._encoder, self._decoder = _Encoder(config, weights), _Decoder(config, weights)
         self._quantizer = _Quantizer(config, weights)
+        self.prior: Any = None
 
     def encoder_state(self, batch_size: int) -> LightState:
         """The encoder's state of silence."""

@@ -44,7 +44,7 @@ FORBIDDEN = {
     "codec/audio.py": ("keras", "tensorflow", "codec.bitstream"),
     "codec/tables.py": ("keras", "tensorflow", "jax"),
     "codec/light.py": ("keras", "tensorflow", "jax"),
-    "codec/presets.py": ("codec.audio", "codec.bitstream", "soundfile"),
+    "codec/presets.py": ("codec.audio", "codec.bitstream.reader", "codec.bitstream.writer", "soundfile"),
     "codec/evaluation/": ("codec.training",),
     **{f"codec/{name}.py": ("codec.audio", "codec.bitstream", "soundfile", "soxr") for name in NETWORK},
 }

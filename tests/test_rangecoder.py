@@ -1,4 +1,4 @@
-"""The range coder: pinned bytes, any row comes back in about the bits it should take, and damage is an error or another row."""
+"""The range coder: pinned bytes, any row comes back in the bits it should take, damage is an error or another row."""
 
 from __future__ import annotations
 
