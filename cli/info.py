@@ -33,16 +33,22 @@ def info(file: str) -> None:
 
 def describe(reader: Reader) -> str:
     """Read a stream to its end and tell about it, a fact a line."""
-    header = reader.header
-    frames = sum(chunk.codes.shape[1] for chunk in reader)
+    header, chunks, coded, frames, size = reader.header, 0, 0, 0, 0
+    for packet in reader.packets():
+        chunks += 1
+        coded += packet.coding != 0
+        frames += packet.frames
+        size += len(packet.payload)
     frame_rate = header.model_sample_rate / header.hop_length
     bitrate = round(header.num_codebooks * header.bits_per_code * frame_rate)
+    rate = size * 8 / 1000 * frame_rate / max(frames, 1) / header.channels
     samples = reader.num_samples or 0
     facts = {
         "duration": f"{samples / header.sample_rate:.3f} s ({samples} samples)",
         "sample rate": f"{header.sample_rate} Hz",
         "channels": str(header.channels),
         "bitrate": f"{show_bitrate(bitrate)}bit/s a channel ({header.num_codebooks} codebooks)",
+        "stored": f"{rate:.2f} kbit/s a channel, {coded} of {chunks} chunks range coded",
         "frames": f"{frames} at {frame_rate:g} Hz, {header.frames_per_chunk} a chunk",
         "model": f"{header.model_id.hex()} at {header.model_sample_rate} Hz",
     }

@@ -33,13 +33,18 @@ def thin(source: str, target: str, bits: options.Rate, model: str, force: bool, 
         raise click.UsageError(
             f"--codebooks {count}: below {config.base_codebooks}, sound must be compressed anew"
         )
+    from codec.bitstream import Reader
     from codec.bitstream import thin as run
     from codec.files import name_of, naming_damage, reading, writing
+    from codec.presets import load_light, model_id
 
     given = files.source(source)
     with reading(given) as stream, naming_damage(name_of(given)), writing(output) as result:
+        reader, codec = Reader(stream), load_light(model)
+        if reader.header.model_id == model_id(codec):
+            reader.prior = codec.prior
         try:
-            run(stream, cast(BinaryIO, result), count)
+            run(reader, cast(BinaryIO, result), count)
         except ValueError as error:
             raise click.ClickException(f"{name_of(given)}: {error}") from error
     if not quiet:

@@ -85,7 +85,8 @@ def compress(
             frames_per_chunk,
             1 if live else _seconds_at_once(codec, reader.channels),
         )
-        writer = bitstream.Writer(cast(BinaryIO, output), encoder.header(reader.num_samples))
+        header = encoder.header(reader.num_samples)
+        writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
         output.flush()
         for block in reader.blocks(reader.sample_rate // (LIVE_READS if live else 1)):
             for codes in encoder.push(block):
@@ -124,7 +125,7 @@ def decompress(
     name = name_of(source)
     with reading(source) as file:
         with naming_damage(name):
-            reader = bitstream.Reader(file)
+            reader = bitstream.Reader(file, codec.prior)
             _check_fits(reader.header, codec)
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)

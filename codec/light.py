@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -60,14 +61,14 @@ class LightCodec:
         config: sizes of the network.
         weights: by the names in a preset, float16 as there or float32; `codec.weights` says which.
         candidates: of the search for codes: more find closer codewords, see `codec.beam`, in so many times the work.
+        prior: what its codes are written by, a `codec.bitstream.prior.Prior`, or None.
     """
 
-    seconds_at_once = (
-        8  # of all channels together: a matrix of 50 rows is not multiplied as quickly as one of 400
-    )
+    seconds_at_once = 8  # of all channels together: 400 rows are multiplied more quickly than 50, a row
 
-    def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1) -> None:
+    def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1, prior: Any = None) -> None:
         self.config, self.weights, self.latency = config, weights, config.spectral_hop
+        self.prior = prior
         self._quantizer = _Quantizer(config, _of(weights, "quantizer."), candidates)
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round

@@ -39,6 +39,9 @@ class Codec(keras.Model):
     Args:
         config: sizes of the network.
         dtype: policy of the two networks, such as "mixed_bfloat16"; spectra and the quantizer stay in float32.
+
+    Attributes:
+        prior: what its codes are written by, a `codec.bitstream.prior.Prior`; None until one is fitted.
     """
 
     seconds_at_once = 1  # coded in one step of a file: the prediction begins anew with each
@@ -46,6 +49,7 @@ class Codec(keras.Model):
     def __init__(self, config: CodecConfig, dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(dtype=dtype, **kwargs)
         self.config = config
+        self.prior: Any = None
         self.encoder = Encoder(config, dtype=dtype, name="encoder")
         self.quantizer = PredictiveQuantizer(
             config.num_codebooks,

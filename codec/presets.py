@@ -2,6 +2,7 @@
 
 config.json            the sizes, see `codec.config`
 weights.safetensors    float16, where that can hold them; read without executing anything
+prior.safetensors      whole numbers that tell how likely codes are (`codec.bitstream.prior`); not every model has it
 card.md                data, licence, figures and limits, for people
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,10 +22,12 @@ from codec.errors import PresetError
 if TYPE_CHECKING:
     import keras
 
+    from codec.bitstream.prior import Prior
     from codec.light import LightCodec
     from codec.model import Codec
 
 DEFAULT_PRESET = "lamella-48k"
+PRIOR = "prior.safetensors"
 TRAINING_ONLY = ("counts", "sums")  # the moving averages behind a codebook, not needed to code
 
 
@@ -82,6 +85,7 @@ def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "floa
 
     config, tensors = read_preset(name)
     codec = Codec(config, dtype=dtype)
+    codec.prior = read_prior(name, config)
     for weight_name, weight in shipped_weights(codec).items():
         weight.assign(tensors[weight_name])
     codec.quantizer.start(codec.quantizer.codebooks)
@@ -95,7 +99,8 @@ def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET, candidates: int = 
     """
     from codec.light import LightCodec
 
-    return LightCodec(*read_preset(name), candidates)
+    config, weights = read_preset(name)
+    return LightCodec(config, weights, candidates, read_prior(name, config))
 
 
 def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np.ndarray]]:
@@ -122,29 +127,61 @@ def read_preset(name: str | os.PathLike[str]) -> tuple[CodecConfig, dict[str, np
     return config, tensors
 
 
+def read_prior(name: str | os.PathLike[str], config: CodecConfig) -> Prior | None:
+    """The prior of a preset of this config, or None; raises PresetError where it is damaged or of another size."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from codec.bitstream.prior import Prior
+
+    path = find_preset(name) / PRIOR
+    if not path.is_file():
+        return None
+    try:
+        prior = Prior(load_file(path))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise PresetError(f"{path} cannot be used: {error}") from error
+    found, expected = (prior.num_codebooks, prior.codebook_size), (config.num_codebooks, config.codebook_size)
+    if found != expected:
+        raise PresetError(f"{path}: (codebooks, codewords) {found}, expected {expected} as in the config")
+    return prior
+
+
 def save_codec(codec: Codec, directory: str | os.PathLike[str], card: str) -> None:
     """Write a preset; `card` is Markdown whose first line describes the model."""
     from safetensors.numpy import save
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    weights = save(_stored(codec))
-    for name, content in (
-        ("weights.safetensors", weights),
-        ("config.json", codec.config.to_json().encode()),
-        ("card.md", card.encode()),
-    ):
-        beside = directory / (name + ".part")
-        beside.write_bytes(content)
-        beside.replace(directory / name)
+    (directory / PRIOR).unlink(missing_ok=True)  # never that of other weights
+    _write(directory / "weights.safetensors", save(_stored(codec)))
+    _write(directory / "config.json", codec.config.to_json().encode())
+    _write(directory / "card.md", card.encode())
+    if codec.prior is not None:
+        save_prior(codec.prior.arrays, directory)
+
+
+def save_prior(arrays: Mapping[str, np.ndarray], directory: str | os.PathLike[str]) -> None:
+    """Give a preset its prior, from then on part of its identity."""
+    from safetensors.numpy import save
+
+    _write(Path(directory) / PRIOR, save(dict(arrays)))
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def model_id(codec: Codec | LightCodec) -> bytes:
-    """The first 8 bytes of the SHA-256 of config and shipped weights: files name their model by it."""
+    """The first 8 bytes of the SHA-256 of config, shipped weights and prior: files name their model by it."""
     digest = hashlib.sha256(codec.config.to_json().encode())
-    for name, value in sorted(_stored(codec).items()):
-        digest.update(name.encode())
-        digest.update(value.tobytes())
+    prior = codec.prior.arrays if codec.prior is not None else {}
+    for tensors in (_stored(codec), prior):
+        for name, value in sorted(tensors.items()):
+            digest.update(name.encode())
+            digest.update(value.tobytes())
     return digest.digest()[:8]
 
 

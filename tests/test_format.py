@@ -379,7 +379,7 @@ def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep
     facts = {"hop_length": 960, "model_sample_rate": 48_000, "bits_per_code": 10, "num_codebooks": 24}
     header = Header(48_000, channels, frames * 960, MODEL, frames_per_chunk=frames_per_chunk, **facts)
     target = io.BytesIO()
-    thin(io.BytesIO(write(header, codes)), target, keep)
+    thin(Reader(io.BytesIO(write(header, codes))), target, keep)
     reader = Reader(io.BytesIO(target.getvalue()))
     np.testing.assert_array_equal(joined(list(reader), reader.header), codes[..., :keep])
     assert reader.num_samples == frames * 960
@@ -391,4 +391,4 @@ def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep
 @pytest.mark.parametrize("keep", [0, 4])
 def test_thinning_to_what_is_not_there(keep):
     with pytest.raises(ValueError, match=f"num_codebooks {keep}, expected 1 to"):
-        thin(io.BytesIO(FILE), io.BytesIO(), keep)
+        thin(Reader(io.BytesIO(FILE)), io.BytesIO(), keep)

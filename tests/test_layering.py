@@ -46,7 +46,7 @@ FORBIDDEN = {
     "codec/tables.py": ("keras", "tensorflow", "jax"),
     "codec/light.py": ("keras", "tensorflow", "jax"),
     "codec/weights.py": ("keras", "tensorflow", "jax", "numpy"),
-    "codec/presets.py": ("codec.audio", "codec.bitstream", "soundfile"),
+    "codec/presets.py": ("codec.audio", "codec.bitstream.reader", "codec.bitstream.writer", "soundfile"),
     "codec/evaluation/": ("codec.training",),
     **{f"codec/{name}.py": ("codec.audio", "codec.bitstream", "soundfile", "soxr") for name in NETWORK},
 }

@@ -17,7 +17,7 @@ from keras import ops
 from codec.config import CodecConfig
 from codec.model import Codec
 from codec.training.joint import JointStage
-from codec.training.recipe import Recipe, Tuning
+from codec.training.recipe import PriorRecipe, Recipe, Tuning
 from codec.training.start import kmeans_start, pca_start
 from codec.training.steps import Arrays, Stage, Stepper, new_stepper
 
@@ -44,10 +44,20 @@ CONFIG = CodecConfig(
 )
 
 
+PRIOR = PriorRecipe(frames=400, epochs=1, wide=8, narrow=8)
+
+
 def recipe(steps: int, **changes: object) -> Recipe:
     """Two segments of half a second, two steps of warm-up, few rows for the starts, no decoder stage."""
     tiny = {"batch_size": 2, "segment_seconds": 0.5, "warm_up_steps": 2, "start_frames": 400}
-    made = {"steps": steps, "kmeans_iterations": 1, "tuning": Tuning(part=0), **tiny, **changes}
+    made = {
+        "steps": steps,
+        "kmeans_iterations": 1,
+        "tuning": Tuning(part=0),
+        "prior": PRIOR,
+        **tiny,
+        **changes,
+    }
     return Recipe(**made)  # type: ignore[arg-type]
 
 

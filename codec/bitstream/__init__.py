@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from codec.bitstream.format import Chunk, Header, check_model, default_frames_per_chunk
+from codec.bitstream.format import Chunk, Header, Packet, check_model, default_frames_per_chunk
+from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
-__all__ = ["Chunk", "Header", "Reader", "Writer", "check_model", "default_frames_per_chunk", "thin"]
+__all__ = [
+    "Chunk",
+    "Header",
+    "Packet",
+    "Prior",
+    "Reader",
+    "Writer",
+    "check_model",
+    "default_frames_per_chunk",
+    "thin",
+]

@@ -1,4 +1,5 @@
-"""The .lam file, version 1: the layout. From this page a reader can be written with struct and zlib alone.
+"""The .lam file, version 1: the layout. From this page a reader can be written with struct and zlib alone; for range
+coded chunks also from `rangecoder.py`, `prior.py` and the prior of the model.
 
 Whole numbers are little-endian. A *varint* has 1 to 4 bytes of 7 bits each, least significant first; the top
 bit is set in all bytes but the last, and only the shortest form is valid (300 is AC 02). A *frame* is a row
@@ -18,7 +19,7 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
              20     1    channels           of the source: 1 .. 8
              21     1    num_codebooks      codes in a frame, for each channel: 1 ..
              22     1    bits_per_code      1 .. 16
-             23     8    model_id           first bytes of the SHA-256 of the model's config and weights
+             23     8    model_id           first bytes of the SHA-256 of the model's config, weights and prior
              31     8    num_samples        source samples in a channel: 0 .. 2^48, or 2^64 - 1: not known yet
              39     4    CRC-32             of the 39 bytes before
 
@@ -28,7 +29,10 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
              4 bytes     CRC-32 of the chunk's number (8 bytes, from 0), the two varints and the payload
              payload     coding 0, packed: the codes as [channel][frame][codebook], codebook fastest, each of
                          bits_per_code bits, most significant first, no gaps; zeros fill the last byte
-                         codings 1, 2, 3: not defined yet. Every chunk is decoded without the others
+                         coding 1, range coded: the codes as [frame][codebook][channel], channel fastest, by the
+                         range coder that `rangecoder.py` draws; what is likely says the model's prior, as
+                         `prior.py` writes it down, from the codes before it in the chunk. Fewer bytes than packed
+                         codings 2, 3: not defined yet. Every chunk is decoded without the others
 
     trailer  1 byte      0: no more chunks (no chunk begins so, since none has 0 frames)
              index       a varint for each chunk: its size in bytes, from its first varint to the end of its
@@ -56,11 +60,12 @@ from numpy.typing import NDArray
 
 from codec.bitstream.fields import CRC, check_crc, varint, with_crc
 from codec.bitstream.packing import MAX_BITS_PER_CODE
+from codec.bitstream.prior import Prior
 from codec.errors import BitstreamError, Truncated, UnsupportedVersion, WrongModel
 
 MAGIC = b"LAM\x9a\r\n"
 VERSION = 1
-PACKED = 0  # the coding
+PACKED, RANGE_CODED = 0, 1  # the codings
 
 MAX_SAMPLES = 2**48  # in a channel: 46 years at 192 kHz
 MAX_CODES_PER_CHUNK = 2**20
@@ -144,6 +149,18 @@ class Header:
             raise BitstreamError(f"header at byte 0: {error}") from None
 
 
+@dataclass(frozen=True)
+class Packet:
+    """A chunk as stored: `frames` frames from `start_frame` on, `payload` as `coding` says; `where` is for messages."""
+
+    index: int
+    start_frame: int
+    frames: int
+    coding: int
+    payload: bytes
+    where: str
+
+
 @dataclass(frozen=True, eq=False)
 class Chunk:
     """Frames under one checksum: number `index`, the first is `start_frame`.
@@ -177,6 +194,15 @@ def check_model(header: Header, model_id: bytes) -> None:
         found, expected = header.model_id.hex(), model_id.hex()
         raise WrongModel(
             f"header: model {found} at byte 23, expected {expected}: decode with the model that coded it"
+        )
+
+
+def check_prior(header: Header, prior: Prior) -> None:
+    """Raise ValueError unless a prior is of the size of the stream's codes."""
+    found = f"a prior of {prior.num_codebooks} codebooks of {prior.codebook_size} codes"
+    if prior.codebook_size != 1 << header.bits_per_code or prior.num_codebooks < header.num_codebooks:
+        raise ValueError(
+            f"{found}, expected {header.num_codebooks} or more of {1 << header.bits_per_code} codes"
         )
 
 

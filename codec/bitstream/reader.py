@@ -16,13 +16,17 @@ from codec.bitstream.format import (
     MAX_SAMPLES,
     MIN_CHUNK,
     PACKED,
+    RANGE_CODED,
     Chunk,
     Header,
     Index,
+    Packet,
+    check_prior,
     chunk_crc,
     too_few,
 )
 from codec.bitstream.packing import packed_size, unpack
+from codec.bitstream.prior import Prior
 from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
 
 _TAIL = 2**16  # bytes at the end of a file that are read at once
@@ -31,14 +35,16 @@ _TAIL = 2**16  # bytes at the end of a file that are read at once
 class Reader:
     """Reads a stream from a binary file object; iterating gives its chunks, each one checked.
 
+    prior: that of the model, to read range coded chunks with; whoever reads only `packets` needs none.
+
     num_samples: source samples in a channel; on a pipe, as in the header (maybe None) until the end is read.
     chunk_offsets: bytes from the start of the stream; None without an index (a pipe, a cut or endless one).
 
     A stream that is cut or damaged gives the chunks before that place, then raises a BitstreamError.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._source = Source(file)
+    def __init__(self, file: BinaryIO, prior: Prior | None = None) -> None:
+        self._source, self.prior = Source(file), prior
         self.header = Header.from_bytes(self._source.read_up_to(HEADER.size))
         self.num_samples = self.header.num_samples
         self.chunk_offsets: tuple[int, ...] | None = None
@@ -54,12 +60,17 @@ class Reader:
         """Give the chunks that are left. After ChecksumMismatch, iterating again goes on with the next chunk.
 
         Raises Truncated, ChecksumMismatch, UnsupportedVersion (an unknown coding) or, for what no writer
-        writes, BitstreamError.
+        writes and for a range coded chunk without a prior, BitstreamError.
         """
+        for packet in self.packets():
+            yield Chunk(packet.index, packet.start_frame, self._decode(packet))
+
+    def packets(self) -> Iterator[Packet]:
+        """Give the chunks that are left as they are stored, their checksums compared; raises as iterating does."""
         while not self._finished:
-            chunk = self._read_chunk()
-            if chunk is not None:
-                yield chunk
+            packet = self._read_packet()
+            if packet is not None:
+                yield packet
 
     def seek(self, index: int) -> None:
         """Let chunk `index` be the next. Raises ValueError if there is no such chunk or no index."""
@@ -71,7 +82,7 @@ class Reader:
         self._next_chunk, self._next_frame = index, index * self.header.frames_per_chunk
         self._finished = False
 
-    def _read_chunk(self) -> Chunk | None:
+    def _read_packet(self) -> Packet | None:
         start, where = self._source.position, self._where()
         number, first = self._next_chunk, self._next_frame
         tag, tag_bytes = self._source.read_varint(where)
@@ -90,7 +101,11 @@ class Reader:
         compare_crc(stored, chunk_crc(number, tag_bytes + size_bytes, payload), where)
         self._next_frame = first + frames
         self._check_end(number, where)
-        return Chunk(number, first, self._decode(coding, frames, payload, where))
+        if coding not in (PACKED, RANGE_CODED):
+            raise UnsupportedVersion(
+                f"{where}: coding {coding}, expected {PACKED} (packed) or {RANGE_CODED} (range coded)"
+            )
+        return Packet(number, first, frames, coding, payload, where)
 
     def _where(self) -> str:
         seconds = self._next_frame * self.header.hop_length / self.header.model_sample_rate
@@ -113,15 +128,24 @@ class Reader:
                     f"{where}: ends at byte {self._source.position}, expected {end} as in the index"
                 )
 
-    def _decode(self, coding: int, frames: int, payload: bytes, where: str) -> NDArray[np.int32]:
-        if coding != PACKED:
-            raise UnsupportedVersion(f"{where}: coding {coding}, expected {PACKED} (packed)")
-        channels, codebooks = self.header.channels, self.header.num_codebooks
+    def _decode(self, packet: Packet) -> NDArray[np.int32]:
+        unpacked = self._unpack if packet.coding == PACKED else self._range_decode
         try:
-            codes = unpack(payload, channels * frames * codebooks, self.header.bits_per_code)
+            return unpacked(packet.payload, packet.frames)
         except ValueError as error:
-            raise BitstreamError(f"{where}: {error}") from None
+            raise BitstreamError(f"{packet.where}: {error}") from None
+
+    def _unpack(self, payload: bytes, frames: int) -> NDArray[np.int32]:
+        channels, codebooks = self.header.channels, self.header.num_codebooks
+        codes = unpack(payload, channels * frames * codebooks, self.header.bits_per_code)
         return codes.reshape(channels, frames, codebooks)
+
+    def _range_decode(self, payload: bytes, frames: int) -> NDArray[np.int32]:
+        if self.prior is None:
+            model = self.header.model_id.hex()
+            raise ValueError(f"range coded, expected packed or the prior of the model {model}")
+        check_prior(self.header, self.prior)
+        return self.prior.unpack(payload, self.header.channels, frames, self.header.num_codebooks)
 
     def _finish(self, start: int) -> None:
         """Check the trailer, whose first byte was read, against all that came before it."""

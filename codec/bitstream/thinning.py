@@ -14,17 +14,17 @@ from codec.bitstream.reader import Reader
 from codec.bitstream.writer import Writer
 
 
-def thin(source: BinaryIO, target: BinaryIO, num_codebooks: int) -> None:
+def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
     """Copy a stream, keeping the first `num_codebooks` codes of each row.
 
     Chunks of whole seconds become those that a writer of this bitrate makes by default, so that their framing stays
-    small; of other chunks each stays one, since what a code means may begin anew with its chunk.
+    small; of other chunks each stays one, since what a code means may begin anew with its chunk. With the reader's
+    prior they are range coded anew; without it packed chunks stay packed, and others are an error.
 
     Raises ValueError for more codebooks than the stream has, or none, and BitstreamError for a damaged stream.
     """
-    reader = Reader(source)
     header = thinned(reader.header, num_codebooks)
-    writer = Writer(target, header)
+    writer = Writer(target, header, reader.prior)
     for codes in _regrouped(reader, header.frames_per_chunk):
         writer.write_chunk(codes[..., :num_codebooks])
     writer.close(reader.num_samples)

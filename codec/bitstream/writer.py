@@ -8,20 +8,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from codec.bitstream.fields import CRC, varint, with_crc, write_all
-from codec.bitstream.format import FOOTER, MAX_SAMPLES, PACKED, Header, Index, check_range, chunk_crc, too_few
+from codec.bitstream.format import (
+    FOOTER,
+    MAX_SAMPLES,
+    PACKED,
+    RANGE_CODED,
+    Header,
+    Index,
+    check_prior,
+    check_range,
+    chunk_crc,
+    too_few,
+)
 from codec.bitstream.packing import pack
+from codec.bitstream.prior import Prior
 
 
 class Writer:
     """Writes a stream to a binary file object, which may be a pipe: it is not sought, flushed or closed.
 
+    prior: that of the model, if it has one: then each chunk is range coded where that takes fewer bytes than packing.
+
     Raises ValueError for codes or counts that the stream cannot hold; what the file raises is passed on.
     """
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(self, file: BinaryIO, header: Header, prior: Prior | None = None) -> None:
+        if prior is not None:
+            check_prior(header, prior)
         self.header = header
         self.num_frames = 0
-        self._file = file
+        self._file, self._prior = file, prior
         self._index = Index()
         self._closed = False
         write_all(file, header.to_bytes())
@@ -31,13 +47,19 @@ class Writer:
         codes = np.asarray(codes)
         self._check(codes)
         frames = codes.shape[1]
-        payload = pack(codes, self.header.bits_per_code)
-        fields = varint(frames * 4 + PACKED) + varint(len(payload))
+        coding, payload = self._payload(codes)
+        fields = varint(frames * 4 + coding) + varint(len(payload))
         number = self.num_frames // self.header.frames_per_chunk
         chunk = fields + CRC.pack(chunk_crc(number, fields, payload)) + payload
         write_all(self._file, chunk)
         self.num_frames += frames
         self._index.add(len(chunk))
+
+    def _payload(self, codes: NDArray[np.integer]) -> tuple[int, bytes]:
+        """The codes in the coding that takes fewer bytes; packed where both take as many."""
+        packed = pack(codes, self.header.bits_per_code)
+        coded = packed if self._prior is None else self._prior.pack(codes)
+        return (RANGE_CODED, coded) if len(coded) < len(packed) else (PACKED, packed)
 
     def close(self, num_samples: int | None = None) -> None:
         """Write the trailer; leave the file open. `num_samples` is needed if the header has none."""

@@ -1,6 +1,6 @@
 """The training loop: a folder of audio in, a preset out; stopped at any time, it goes on where it was.
 
-    cache -> PCA start -> warm-up (noise for the quantizer) -> k-means -> joint stage -> decoder stage -> preset
+    cache -> PCA start -> warm-up (noise, no quantizer) -> k-means -> joint stage -> decoder stage -> preset -> prior
 
 The output folder holds the preset, always that of the last checkpoint or newer, and `training/` with the cache and the
 checkpoint, which may be deleted when the training is over.
@@ -22,7 +22,7 @@ import numpy as np
 from codec.config import CodecConfig
 from codec.errors import AudioError, CodecError, PresetError
 from codec.model import Codec
-from codec.presets import DEFAULT_PRESET, save_codec
+from codec.presets import DEFAULT_PRESET, PRIOR, save_codec
 from codec.training import checkpoint
 from codec.training.board import new_board
 from codec.training.card import amount, clock, model_card
@@ -37,6 +37,7 @@ from codec.training.data import (
     prefetch,
     rate_shares,
 )
+from codec.training.fit_prior import add_prior
 from codec.training.interrupts import Interrupts
 from codec.training.joint import JointStage
 from codec.training.memory import keep_freed_memory
@@ -99,7 +100,7 @@ def train(
     found = checkpoint.read_progress(state)
     if found and config not in (None, found[1]):
         raise PresetError(f"{state} holds a run of a model of another size")
-    if found and _finished(recipe, found[0]) and (output / "config.json").is_file():
+    if found and _finished(recipe, found[0]) and (output / PRIOR).is_file():
         say(f"{output} is finished, after {amount(found[0])}; to go on, ask for more hours or steps")
         return None
     if not folder.is_dir():
@@ -135,6 +136,7 @@ class _Run:
         self.progress, self.voice, self.interrupts = progress, voice, interrupts
         self.say, self.state = voice.say, output / "training"
         self.board = new_board(self.state / "board")
+        self.codec.prior = None  # that of a model to start from will not fit what it becomes
         config, segment = codec.config, round(recipe.segment_seconds * codec.config.frame_rate)
         rates = rate_shares(config.shipped_codebooks)
         self.spec = BatchSpec(recipe.batch_size, segment * config.hop_length, recipe.seed, rates)
@@ -164,6 +166,7 @@ class _Run:
             if self.progress.stage == "decoder":
                 self._tune()
             results = self._publish()
+            add_prior(self.output, self.corpus, self.say, self.recipe.prior)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._stop()) from interrupt
         for line in table(results).splitlines():

@@ -1,0 +1,130 @@
+"""Range coded chunks in a stream: the smaller coding wins, and without the prior all but the codes can be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from priors import drawn
+from streams import HEADER, raw_chunk, raw_trailer
+
+from codec.bitstream import Prior, Reader, Writer, thin
+from codec.bitstream.format import PACKED, RANGE_CODED
+from codec.errors import BitstreamError, UnsupportedVersion
+
+NARROW = dataclasses.replace(HEADER, bits_per_code=4, frames_per_chunk=5, num_samples=None)
+PRIOR = Prior(drawn())
+
+
+def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
+    """Codes that the prior takes to be likely: what it reads from zeros and a little noise."""
+    noise = np.random.default_rng(seed).integers(0, 3, (2, frames, 3))
+    codes = np.zeros((2, frames, 3), np.int32)
+    for start in range(0, frames, 5):
+        for codebook in range(3):
+            for frame in range(start, min(start + 5, frames)):
+                known = list(PRIOR.context.of_codes(codes[:, start : frame + 1]))[codebook][:, -1]
+                order = np.argsort(-np.diff(PRIOR.bounds(codebook, known)), axis=-1)
+                codes[:, frame, codebook] = np.take_along_axis(order, noise[:, frame, codebook, None], -1)[
+                    :, 0
+                ]
+    return codes
+
+
+def written(codes: np.ndarray, prior: Prior | None, num_codebooks: int = 3) -> bytes:
+    file = io.BytesIO()
+    writer = Writer(file, dataclasses.replace(NARROW, num_codebooks=num_codebooks), prior)
+    for start in range(0, codes.shape[1], 5):
+        writer.write_chunk(codes[:, start : start + 5, :num_codebooks])
+    writer.close(0)
+    return file.getvalue()
+
+
+def read(data: bytes, prior: Prior | None) -> np.ndarray:
+    return np.concatenate([chunk.codes for chunk in Reader(io.BytesIO(data), prior)], axis=1)
+
+
+def codings(data: bytes) -> list[int]:
+    return [packet.coding for packet in Reader(io.BytesIO(data)).packets()]
+
+
+def test_each_chunk_takes_the_coding_of_fewer_bytes() -> None:
+    random = np.random.default_rng(1).integers(0, 16, (2, 5, 3), dtype=np.int32)
+    codes = np.concatenate([likely_codes(5), random, likely_codes(3, 2)], axis=1)
+    data = written(codes, PRIOR)
+    assert codings(data) == [RANGE_CODED, PACKED, RANGE_CODED]
+    assert len(data) < len(written(codes, None))
+    np.testing.assert_array_equal(read(data, PRIOR), codes)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 14), st.integers(0, 2**32 - 1))
+def test_any_codes_come_back(frames: int, seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(0, 16, (2, frames, 3), dtype=np.int32)
+    data = written(codes, PRIOR)
+    assert len(data) <= len(written(codes, None))
+    np.testing.assert_array_equal(read(data, PRIOR), codes)
+
+
+def test_without_the_prior() -> None:
+    data = written(likely_codes(10), PRIOR)
+    with pytest.raises(
+        BitstreamError, match=r"chunk 0 at byte 43 .* range coded, expected .* model 0123456789abcdef"
+    ):
+        read(data, None)
+    packets = list(Reader(io.BytesIO(data)).packets())
+    assert [(packet.index, packet.start_frame, packet.frames) for packet in packets] == [(0, 0, 5), (1, 5, 5)]
+
+
+def test_what_no_coder_writes_is_named_with_its_place() -> None:
+    payload = bytes(10)
+    chunk = raw_chunk(0, 5 * 4 + RANGE_CODED, payload)
+    data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
+    with pytest.raises(BitstreamError, match="chunk 0 at byte 43"):
+        read(data, PRIOR)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=15))
+def test_any_payload_is_an_error_or_codes(payload: bytes) -> None:
+    chunk = raw_chunk(0, 5 * 4 + RANGE_CODED, payload)
+    data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
+    try:
+        codes = read(data, PRIOR)
+    except BitstreamError:
+        return
+    assert PRIOR.pack(codes) == payload
+
+
+def test_codings_of_the_future() -> None:
+    chunk = raw_chunk(0, 5 * 4 + 2, bytes(3))
+    data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
+    with pytest.raises(UnsupportedVersion, match=r"coding 2, expected 0 .* or 1"):
+        codings(data)
+
+
+def test_a_prior_of_another_size_is_refused() -> None:
+    for prior in (Prior(drawn(codebooks=2)), Prior(drawn(size=32))):
+        with pytest.raises(ValueError, match="expected 3 or more of 16 codes"):
+            Writer(io.BytesIO(), NARROW, prior)
+        with pytest.raises(BitstreamError, match="expected 3 or more of 16 codes"):
+            read(written(likely_codes(5), PRIOR), prior)
+
+
+class TestThin:
+    @pytest.mark.parametrize("keep", [1, 2, 3])
+    def test_is_what_writing_fewer_codebooks_gives(self, keep: int) -> None:
+        codes, target = likely_codes(13), io.BytesIO()
+        thin(Reader(io.BytesIO(written(codes, PRIOR)), PRIOR), target, keep)
+        assert target.getvalue() == written(codes, PRIOR, keep)
+
+    def test_without_the_prior_packed_stays_packed(self) -> None:
+        codes, target = likely_codes(13), io.BytesIO()
+        thin(Reader(io.BytesIO(written(codes, None))), target, 2)
+        assert target.getvalue() == written(codes, None, 2)
+        with pytest.raises(BitstreamError, match="range coded"):
+            thin(Reader(io.BytesIO(written(codes, PRIOR))), io.BytesIO(), 2)

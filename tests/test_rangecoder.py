@@ -1,0 +1,108 @@
+"""The range coder: pinned bytes, any row comes back in the bits it should take, damage is an error or another row."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.bitstream.rangecoder import TOTAL, RangeDecoder, RangeEncoder
+
+Interval = tuple[int, int]  # start and count
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    """Any interval; those at the ends, the narrowest and the widest among them, more often."""
+    count = draw(st.one_of(st.sampled_from((1, 2, TOTAL - 1, TOTAL)), st.integers(1, TOTAL)))
+    last = TOTAL - count
+    return draw(st.one_of(st.sampled_from((0, last)), st.integers(0, last))), count
+
+
+def encode(row: list[Interval]) -> bytes:
+    encoder = RangeEncoder()
+    for start, count in row:
+        encoder.encode(start, count)
+    return encoder.finish()
+
+
+def decode(data: bytes, tables: list[list[Interval]]) -> list[Interval]:
+    """Read as many codes as there are tables, each of all the intervals of its code."""
+    decoder, found = RangeDecoder(data), []
+    for table in tables:
+        place = decoder.peek()
+        found.append(next(entry for entry in table if entry[0] <= place < sum(entry)))
+        decoder.take(*found[-1])
+    decoder.finish()
+    return found
+
+
+def table_with(interval: Interval) -> list[Interval]:
+    """The interval, and what lies before and behind it."""
+    start, count = interval
+    parts = [(0, start), interval, (start + count, TOTAL - start - count)]
+    return [part for part in parts if part[1]]
+
+
+def test_the_bytes_are_pinned() -> None:
+    assert encode([]) == b""
+    assert encode([(0, TOTAL)] * 9) == b""
+    assert encode([(0, 1)] * 3).hex() == "000000000000"
+    assert encode([(1, 1)] * 3).hex() == "000100000000"
+    assert encode([(TOTAL - 1, 1)] * 6).hex() == "fffeffffffffffffffffffff80"
+    row = [(k * 7919 % 60000, 1 + k * k * 31 % 5000) for k in range(20)]
+    assert encode(row).hex() == "00001ef6a2451e488f4c4747149e09d3b8"
+
+
+@given(st.lists(intervals(), max_size=200))
+def test_a_row_comes_back_in_the_bits_it_should_take(row: list[Interval]) -> None:
+    data = encode(row)
+    assert decode(data, [table_with(interval) for interval in row]) == row
+    bits = sum(math.log2(TOTAL / count) for _, count in row)
+    assert len(data) * 8 <= bits * 1.0005 + 0.01 * len(row) + 16
+
+
+def test_a_carry_runs_through_many_bytes() -> None:
+    guide, row = RangeDecoder(b"\x80" + bytes(60)), []  # stays around 1/2, and at last goes above it
+    for _ in range(30):
+        row.append((guide.peek() - 1, 2))
+        guide.take(*row[-1])
+    below = encode([*row, (guide.peek() - 1, 1)])
+    row.append((guide.peek() + 1, 1))
+    data = encode(row)
+    assert (below[:50], data[:50]) == (b"\x7f" + b"\xff" * 49, b"\x80" + bytes(49))
+    assert decode(data, [table_with(interval) for interval in row]) == row
+
+
+@given(st.binary(max_size=40), st.lists(intervals(), max_size=60))
+def test_any_bytes_are_an_error_or_what_the_encoder_writes(data: bytes, row: list[Interval]) -> None:
+    try:
+        found = decode(data, [table_with(interval) for interval in row])
+    except ValueError:
+        return
+    assert encode(found) == data
+
+
+@given(st.lists(intervals(), min_size=1, max_size=60), st.data())
+def test_cut_data_is_an_error_or_another_row(row: list[Interval], given_data: st.DataObject) -> None:
+    data = encode(row)
+    cut = data[: given_data.draw(st.integers(0, max(len(data) - 1, 0)))]
+    try:
+        found = decode(cut, [table_with(interval) for interval in row])
+    except ValueError:
+        return
+    assert found != row or cut == data
+
+
+def test_data_that_goes_on_is_an_error() -> None:
+    row = [(300, 7)] * 5
+    with pytest.raises(ValueError, match="ends in"):
+        decode(encode(row) + b"\x01", [table_with(interval) for interval in row])
+
+
+@pytest.mark.parametrize(("start", "count"), [(-1, 2), (0, 0), (5, -1), (TOTAL, 1), (1, TOTAL)])
+def test_what_is_no_interval_is_refused(start: int, count: int) -> None:
+    with pytest.raises(ValueError, match="interval"):
+        RangeEncoder().encode(start, count)
