@@ -1,13 +1,12 @@
 r"""The codec in numpy: the network of `codec.model` without a framework, for coding alone.
 
-Importing TensorFlow takes longer than coding a minute of sound, so `lamella compress` and `decompress` do without: they
-run this, from the same preset. It gives the codes of the Keras model, near ties apart, and its samples within 1e-4.
+Importing TensorFlow takes longer than coding a minute of sound, so `lamella compress` and `decompress` do without. This
+gives the codes of the Keras model, near ties apart, and its samples within 1e-4.
 
     audio -> features -> network at 100 Hz -> at 50 Hz -> + linear paths -> latents -> quantizer -> codes
     codes -> quantizer -> network at 50 Hz -> at 100 Hz -> spectrum -> overlap-add -> audio
 
-Each formula stands in the module of the Keras layer of that name; weights are found by their names in the preset.
-FFTs are in float64, in which numpy's are four times as quick as in float32.
+Each formula stands in the module of the Keras layer of that name. FFTs are in float64, four times as quick in numpy.
 """
 
 from __future__ import annotations
