@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from codec import audio, bitstream
+from codec.decoding import DecoderStream
 from codec.errors import BitstreamError
-from codec.files import PathLike, name_of, naming_damage, reading, writing
+from codec.files import PathLike, name_of, naming_damage, reading, seekable, writing
 from codec.presets import model_id
+from codec.recovery import Loss, recovered
+from codec.spans import Span, chunks_from, cut, first_chunk
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
@@ -95,28 +98,42 @@ def decompress(
     codec: Codec | LightCodec,
     progress: Progress | None = None,
     open_writer: Callable[..., audio.Writer] = audio.AudioWriter,
+    start: float = 0.0,
+    end: float | None = None,
+    on_loss: Callable[[Loss], None] | None = None,
 ) -> DecompressionReport:
     """Decode a file of `compress`: exactly the source's number of samples, rate and channels.
 
+    Of a part, the samples are exactly those that the whole has there; only the chunks that they depend on are read.
+
     Args:
-        source: a path or a binary stream, which may be a pipe.
+        source: a path or a binary stream, which may be a pipe; a pipe or a cut file is read from its beginning.
         target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
         codec: the model that coded it.
         progress: is told the seconds of audio decoded so far.
         open_writer: called as (target, sample_rate, channels, num_samples=...): `AudioWriter` or `RawWriter`.
+        start: seconds; where the part begins that is wanted.
+        end: seconds; where it ends, if not with the file.
+        on_loss: makes the most of a damaged or cut file: what is lost is concealed, and told here. It is sought in,
+            so a pipe is read to its end first.
 
-    Raises WrongModel where another model coded it, BitstreamError for damage, CodecError where writing fails.
+    Raises WrongModel where another model coded it, BitstreamError for damage (with `on_loss`: of the header, or of
+    all chunks), CodecError where `start` lies behind the end or writing fails.
     """
     name = name_of(source)
-    with reading(source) as file:
+    with reading(source) as file, _sought(file, on_loss) as stream:
         with naming_damage(name):
-            reader = bitstream.Reader(file)
+            reader = bitstream.Reader(stream) if on_loss is None else bitstream.RecoveringReader(stream)
             _check_fits(reader.header, codec)
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)
-        decoder = DecoderStream(codec, rate, channels)
-        with open_writer(target, rate, channels, num_samples=reader.num_samples) as writer:
-            for samples in _exact(_decoded(reader, decoder, name), reader, name):
+        span = Span.of_seconds(start, end, rate)
+        num_samples = span.num_samples(reader, name)
+        first = first_chunk(reader.header, codec, span.first)
+        decoder = DecoderStream(codec, rate, channels, first * reader.header.frames_per_chunk)
+        blocks = _decoded(reader, decoder, first, on_loss, name)
+        with open_writer(target, rate, channels, num_samples=num_samples) as writer:
+            for samples in cut(blocks, decoder.first_sample, span, reader, name):
                 writer.write(samples)
                 _tell(progress, writer.num_samples / rate)
     return DecompressionReport(writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped)
@@ -219,63 +236,12 @@ class EncoderStream:
         return np.asarray(codes, np.int32)[:, : len(samples) // hop]
 
 
-class DecoderStream:
-    """Decode live codes: `push` chunks of them, get the samples that are ready.
-
-    Args:
-        codec: the model that coded them; it keeps no state, so any number of streams may share it.
-        sample_rate: Hz, of the samples that come out.
-        channels: 1 .. 8.
-    """
-
-    def __init__(self, codec: Codec | LightCodec, sample_rate: int, channels: int) -> None:
-        self._codec = codec
-        self._resampler = audio.Resampler(codec.config.sample_rate, sample_rate, channels)
-        self._early = codec.latency  # samples before the source's first that are still to come
-        self._state: Any = codec.decoder_state(channels)
-
-    def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
-        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
-
-        The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
-        already for the chunks before; what that adds is cut off again.
-        """
-        size = self._codec.config.restart_frames
-        steps = [
-            self._step(codes[:, at : at + size], min(fill_to, size)) for at in range(0, codes.shape[1], size)
-        ]
-        samples = np.concatenate([np.zeros((0, len(codes)), np.float32), *steps])
-        early = min(self._early, len(samples))
-        self._early -= early
-        return self._resampler.push(samples[early:])
-
-    def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
-        frames = codes.shape[1]
-        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
-        state: Any = self._codec.restarted(self._state)
-        sound, self._state = self._codec.fast_decode_step(block, state)
-        sound = np.asarray(sound, np.float32)[:, : frames * self._codec.config.hop_length, 0]
-        return _to_left_and_right(sound.T)
-
-    def flush(self) -> np.ndarray:
-        """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
-        return self._resampler.flush()
-
-
 def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:
     """[time, 2] left and right -> half their sum and half their difference; other channels as they are."""
     if samples.shape[1] != 2:
         return samples
     left, right = samples.T
     return np.stack([(left + right) / 2, (left - right) / 2], axis=1)
-
-
-def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
-    """Undo `_to_mid_and_side`."""
-    if samples.shape[1] != 2:
-        return samples
-    mid, side = samples.T
-    return np.stack([mid + side, mid - side], axis=1)
 
 
 def _default_frames(config: CodecConfig, channels: int, num_codebooks: int) -> int:
@@ -301,27 +267,29 @@ def _check_fits(header: bitstream.Header, codec: Codec | LightCodec) -> None:
         )
 
 
-def _decoded(reader: bitstream.Reader, decoder: DecoderStream, name: str) -> Iterator[np.ndarray]:
+def _sought(
+    file: BinaryIO, on_loss: Callable[[Loss], None] | None
+) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The file, or where losses are told one that can be sought."""
+    return contextlib.nullcontext(file) if on_loss is None else seekable(file)
+
+
+def _decoded(
+    reader: bitstream.Reader,
+    decoder: DecoderStream,
+    first: int,
+    on_loss: Callable[[Loss], None] | None,
+    name: str,
+) -> Iterator[np.ndarray]:
+    """The sound of the chunks from number `first` on."""
+    chunks = chunks_from(reader, first)
     with naming_damage(name):
-        for chunk in reader:
-            yield decoder.push(chunk.codes, fill_to=reader.header.frames_per_chunk)
-    yield decoder.flush()
-
-
-def _exact(blocks: Iterable[np.ndarray], reader: bitstream.Reader, name: str) -> Iterator[np.ndarray]:
-    """Cut the blocks to the source's length; a pipe tells it only at its end, so a frame is held back till then."""
-    header = reader.header
-    spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate) + 1
-    given, held = 0, np.zeros((0, header.channels), np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block])
-        ready = held[: max(0, len(held) - spare)]
-        given, held = given + len(ready), held[len(ready) :]
-        yield ready
-    expected = reader.num_samples or 0
-    if not given <= expected <= given + len(held):
-        raise BitstreamError(f"{name}: codes of about {given + len(held)} samples, expected {expected}")
-    yield held[: expected - given]
+        if on_loss is None:
+            for chunk in chunks:
+                yield decoder.push(chunk.codes, fill_to=reader.header.frames_per_chunk)
+            yield decoder.flush()
+        else:
+            yield from recovered(chunks, reader, decoder, on_loss)
 
 
 def _tell(progress: Progress | None, seconds: float) -> None:

@@ -64,7 +64,9 @@ class LightCodec:
         """The encoder's state of silence."""
         return {"base": np.zeros((batch_size, self.config.envelope_dim), np.float32)}
 
-    decoder_state = encoder_state
+    def decoder_state(self, batch_size: int, first_frame: int = 0) -> LightState:
+        """The decoder's state of silence, with the noise of code frame `first_frame`."""
+        return {**self.encoder_state(batch_size), "noise": np.array(2 * first_frame % NOISE_PERIOD)}
 
     def restarted(self, state: LightState) -> LightState:
         """The state with the prediction begun anew: the network goes on, but no code hangs on those before it."""
@@ -252,7 +254,7 @@ class _Decoder:
         return self._synthesis(step, self._spectrum(step, fine, energies, _complex(low)))
 
     def _noise(self, step: _Step, count: int) -> np.ndarray:
-        first = int(step.before.get("noise", 0))
+        first = int(step.before["noise"])
         step.after["noise"] = np.array((first + count) % NOISE_PERIOD)
         return self.noise[np.arange(first, first + count) % NOISE_PERIOD]
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from codec.bitstream.format import Chunk, Header, check_model, default_frames_per_chunk
 from codec.bitstream.reader import Reader
+from codec.bitstream.salvage import RecoveringReader
 from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
-__all__ = ["Chunk", "Header", "Reader", "Writer", "check_model", "default_frames_per_chunk", "thin"]
+__all__ = [
+    "Chunk",
+    "Header",
+    "Reader",
+    "RecoveringReader",
+    "Writer",
+    "check_model",
+    "default_frames_per_chunk",
+    "thin",
+]
