@@ -23,7 +23,7 @@ from codec.decoding import DecoderStream
 from codec.errors import BitstreamError
 from codec.files import PathLike, name_of, naming_damage, reading, seekable, writing
 from codec.presets import model_id
-from codec.recovery import Loss, recovered
+from codec.recovery import Loss, only_within, recovered
 from codec.spans import Span, chunks_from, cut, first_chunk
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def decompress(
         num_samples = span.num_samples(reader, name)
         first = first_chunk(reader.header, codec, span.first)
         decoder = DecoderStream(codec, rate, channels, first * reader.header.frames_per_chunk)
-        blocks = _decoded(reader, decoder, first, on_loss, name)
+        told = on_loss and only_within(start, end, on_loss)
+        blocks = _decoded(reader, decoder, first, told, name)
         with open_writer(target, rate, channels, num_samples=num_samples) as writer:
             for samples in cut(blocks, decoder.first_sample, span, reader, name):
                 writer.write(samples)

@@ -30,6 +30,16 @@ class Loss(NamedTuple):
         return f"{start} to {show_time(self.end)} ({chunks})"
 
 
+def only_within(start: float, end: float | None, on_loss: Callable[[Loss], None]) -> Callable[[Loss], None]:
+    """Tell those losses alone that touch the part from `start` to `end`, in seconds."""
+
+    def told(loss: Loss) -> None:
+        if (loss.end is None or loss.end > start) and (end is None or loss.start < end):
+            on_loss(loss)
+
+    return told
+
+
 def recovered(
     chunks: Iterable[bitstream.Chunk],
     reader: bitstream.Reader,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +145,13 @@ print(sorted({"tensorflow", "keras", "jax", "librosa", "scipy", "numba"} & set(s
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code, *paths], cwd=root, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("clip", [path.name for path in sorted(samples().glob("*.flac"))])
+def test_one_thread_and_two_give_the_same_bytes(clip: str, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    for threads in ("1", "2"):
+        command = [sys.executable, "-m", "cli.main", "compress", "-q", "-b", "12k", str(samples() / clip)]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run([*command, str(tmp_path / threads)], cwd=root, env=environment, check=True)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()

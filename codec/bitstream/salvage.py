@@ -20,13 +20,16 @@ from codec.errors import BitstreamError, ChecksumMismatch
 
 _BLOCK = 2**16  # bytes that are looked through at once
 _MISSING = 64  # chunks that a break in a transfer may leave out without a trace
-_WORK = 2**29  # bytes checked in vain after which no more is looked for: a file made to waste time
+_WORK = (
+    2**28
+)  # bytes checked in vain after which no more is looked for, a few seconds: a file made to waste time
+_ATTEMPT = 2**11  # bytes that could be checked while one attempt is begun
 
 
 class RecoveringReader(Reader):
     """Reads a damaged or cut stream from a file that can be sought: iterating gives the sound chunks, in order.
 
-    What their numbers leave out is lost. Only a damaged header raises BitstreamError.
+    What their numbers leave out is lost. Only a damaged header raises BitstreamError, and a pipe ValueError.
 
     num_samples: from the header or a sound trailer; None where neither tells.
     chunk_offsets: None without a sound trailer.
@@ -35,6 +38,8 @@ class RecoveringReader(Reader):
     def __init__(self, file: BinaryIO) -> None:
         self._work = _WORK
         super().__init__(file)
+        if not self._source.seekable:
+            raise ValueError("a damaged stream is recovered from a file that can be sought, found a pipe")
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the sound chunks that are left."""
@@ -89,7 +94,7 @@ class RecoveringReader(Reader):
             try:
                 return self._read_chunk()
             except ChecksumMismatch:
-                self._work -= self._source.position - position
+                self._work -= self._source.position - position + _ATTEMPT
             except BitstreamError:
                 return None
         return None
