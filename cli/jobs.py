@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import click
+
 from cli import files
-from cli.options import Pace, Pcm
+from cli.options import Pace, Part, Pcm
 from cli.progress import progress
 
 
@@ -31,16 +33,23 @@ def compress_file(
     return f"{target}: {report.seconds:.2f} s in {rate}"
 
 
-def decompress_file(source: str, target: str, raw: bool, model: str, force: bool, quiet: bool) -> str:
-    """Decompress one file; give what to say of it."""
+def decompress_file(
+    source: str, target: str, raw: bool, part: Part, recover: bool, model: str, force: bool, quiet: bool
+) -> str:
+    """Decompress one file; tell what is lost, and give what else to say of it."""
     output = files.target(target, force)
-    seconds = files.stream_seconds(source)
+    seconds = None if recover else files.stream_seconds(source)
     from codec.audio import AudioWriter, RawWriter
     from codec.compression import decompress as run
+    from codec.recovery import Loss
 
-    codec = files.loaded(model)
-    with progress(seconds, quiet) as tell:
-        report = run(files.source(source), output, codec, tell, RawWriter if raw else AudioWriter)
+    losses: list[Loss] = []
+    codec, writer = files.loaded(model), RawWriter if raw else AudioWriter
+    on_loss = losses.append if recover else None
+    with progress(part.length_in(seconds), quiet) as tell:
+        report = run(files.source(source), output, codec, tell, writer, *part, on_loss)
+    for loss in losses:
+        click.echo(f"{source}: lost {loss}", err=True)
     clipped = f"; {report.clipped} samples were too loud and clipped" if report.clipped else ""
     shape = f"{report.sample_rate} Hz, {report.channels} channel{'s' * (report.channels > 1)}"
     return f"{target}: {report.seconds:.2f} s, {shape}{clipped}"

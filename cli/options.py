@@ -33,12 +33,31 @@ class Rate(NamedTuple):
     codebooks: int | None
 
 
+class Part(NamedTuple):
+    """Seconds of a sound; no end: to its end."""
+
+    start: float
+    end: float | None
+
+    def length_in(self, seconds: float | None) -> float | None:
+        """How long it is in a sound of so many seconds; None where nothing tells."""
+        ends = [end for end in (self.end, seconds) if end is not None]
+        return max(0.0, min(ends) - self.start) if ends else None
+
+
 def parse_bitrate(text: str) -> int:
     """Read bits per second as people write them: `6k`, `1.5k`, `6000`; raises BadParameter for anything else."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(k?)", text.strip().lower())
     if not found:
         raise click.BadParameter(f"{text!r} is not a bitrate; write 6k or 6000 for 6000 bits per second")
     return round(float(found[1]) * (1000 if found[2] else 1))
+
+
+def parse_time(text: str) -> float:
+    """Read seconds as people write them: `62.5`, `1:02.5`, `1:00:02.5`; raises BadParameter for anything else."""
+    if not re.fullmatch(r"(\d{1,6}:){0,2}\d{1,9}(\.\d{1,9})?", text.strip()):
+        raise click.BadParameter(f"{text!r} is not a time; write 62.5 or 1:02.5 for a minute and 2.5 seconds")
+    return functools.reduce(lambda seconds, part: 60 * seconds + float(part), text.split(":"), 0.0)
 
 
 def show_bitrate(bitrate: int) -> str:
@@ -187,6 +206,20 @@ def raw_input(verb: Verb) -> Verb:
         if raw or rate is not None or channels is not None:
             raise click.UsageError("raw input takes all three: --raw --rate HZ --channels N")
         return verb(pcm=None, **arguments)
+
+    return wrapper
+
+
+def part(verb: Verb) -> Verb:
+    """Give a verb --start and --end as one argument `part`: Part."""
+
+    @click.option("--start", type=parse_time, default="0", metavar="TIME", help="Begin here: 62.5 or 1:02.5.")
+    @click.option("--end", type=parse_time, metavar="TIME", help="End here.")
+    @functools.wraps(verb)
+    def wrapper(*, start: float, end: float | None, **arguments: object) -> None:
+        if end is not None and end <= start:
+            raise click.UsageError(f"--end {end:g} s must lie behind --start {start:g} s")
+        return verb(part=Part(start, end), **arguments)
 
     return wrapper
 

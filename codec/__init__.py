@@ -6,8 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from codec.compression import DecoderStream, EncoderStream, compress, decompress
+    from codec.compression import EncoderStream, compress, decompress
     from codec.config import CodecConfig
+    from codec.decoding import DecoderStream
     from codec.errors import CodecError
     from codec.light import LightCodec
     from codec.model import Codec
@@ -39,7 +40,7 @@ _HOMES = {
     "Codec": "codec.model",
     "CodecConfig": "codec.config",
     "CodecError": "codec.errors",
-    "DecoderStream": "codec.compression",
+    "DecoderStream": "codec.decoding",
     "EncoderStream": "codec.compression",
     "LightCodec": "codec.light",
     "ResidualVectorQuantizer": "codec.quantizer",

@@ -1,6 +1,6 @@
 """Audio in and out: any file or pipe, in blocks of float32 [time, channels], in constant memory.
 
-    AudioReader -> blocks -> Resampler -> ... -> Resampler -> blocks -> AudioWriter
+    AudioReader -> blocks -> Resampler -> ... -> SecondsResampler (codec.resampling) -> blocks -> AudioWriter
 
 Plain WAV and raw PCM are decoded by `codec.wav`, so they stream from a pipe that cannot seek; everything else
 goes through libsndfile (`codec.sndfile`), from a pipe by way of a temporary file. Rates are changed by soxr,

@@ -14,15 +14,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from codec import audio, bitstream
+from codec.decoding import DecoderStream, chunks_at_once, decoded, seconds_at_once
 from codec.errors import BitstreamError
-from codec.files import PathLike, name_of, naming_damage, reading, writing
+from codec.files import PathLike, name_of, naming_damage, reading, seekable, writing
 from codec.presets import model_id
+from codec.recovery import Loss, only_within, recovered
+from codec.spans import Span, chunks_from, cut, first_chunk
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
@@ -83,7 +86,7 @@ def compress(
             reader.channels,
             num_codebooks,
             frames_per_chunk,
-            1 if live else _seconds_at_once(codec, reader.channels),
+            1 if live else seconds_at_once(codec, reader.channels),
         )
         header = encoder.header(reader.num_samples)
         writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
@@ -110,28 +113,51 @@ def decompress(
     codec: Codec | LightCodec,
     progress: Progress | None = None,
     open_writer: Callable[..., audio.Writer] = audio.AudioWriter,
+    start: float = 0.0,
+    end: float | None = None,
+    on_loss: Callable[[Loss], None] | None = None,
 ) -> DecompressionReport:
     """Decode a file of `compress`: exactly the source's number of samples, rate and channels.
 
+    Of a part, the samples are exactly those that the whole has there; only the chunks that they depend on are read.
+
     Args:
-        source: a path or a binary stream, which may be a pipe.
+        source: a path or a binary stream, which may be a pipe; a pipe or a cut file is read from its beginning.
         target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
         codec: the model that coded it.
         progress: is told the seconds of audio decoded so far.
         open_writer: called as (target, sample_rate, channels, num_samples=...): `AudioWriter` or `RawWriter`.
+        start: seconds; where the part begins that is wanted.
+        end: seconds; where it ends, if not with the file.
+        on_loss: makes the most of a damaged or cut file: what is lost is concealed, and told here. It is sought in,
+            so a pipe is read to its end first.
 
-    Raises WrongModel where another model coded it, BitstreamError for damage, CodecError where writing fails.
+    Raises WrongModel where another model coded it, BitstreamError for damage (with `on_loss`: of the header, or of
+    all chunks), CodecError where `start` lies behind the end or writing fails.
     """
     name = name_of(source)
-    with reading(source) as file:
+    with reading(source) as file, _sought(file, on_loss) as stream:
         with naming_damage(name):
-            reader = bitstream.Reader(file, codec.prior)
+            if on_loss is None:
+                reader = bitstream.Reader(stream, codec.prior)
+            else:
+                reader = bitstream.RecoveringReader(stream, codec.prior)
             _check_fits(reader.header, codec)
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)
-        decoder, together = DecoderStream(codec, rate, channels), _chunks_at_once(reader, codec)
-        with open_writer(target, rate, channels, num_samples=reader.num_samples) as writer:
-            for samples in _exact(_decoded(reader, decoder, together, name), reader, name):
+        span = Span.of_seconds(start, end, rate)
+        num_samples = span.num_samples(reader, name)
+        together = chunks_at_once(reader, codec)
+        first = first_chunk(reader.header, codec, span.first) // together * together
+        decoder = DecoderStream(codec, rate, channels, first * reader.header.frames_per_chunk)
+        told = on_loss and only_within(start, end, on_loss)
+        chunks = chunks_from(reader, first)
+        sound = (
+            recovered(chunks, reader, decoder, told) if told else decoded(chunks, together, reader, decoder)
+        )
+        blocks = _naming_damage_in(sound, name)
+        with open_writer(target, rate, channels, num_samples=num_samples) as writer:
+            for samples in cut(blocks, decoder.first_sample, span, reader, name):
                 writer.write(samples)
                 _tell(progress, writer.num_samples / rate)
     return DecompressionReport(writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped)
@@ -247,65 +273,12 @@ class EncoderStream:
         return [codes[:, start : start + size] for start in range(0, whole, size)]
 
 
-class DecoderStream:
-    """Decode live codes: `push` chunks of them, get the samples that are ready.
-
-    Args:
-        codec: the model that coded them; it keeps no state, so any number of streams may share it.
-        sample_rate: Hz, of the samples that come out.
-        channels: 1 .. 8.
-    """
-
-    def __init__(self, codec: Codec | LightCodec, sample_rate: int, channels: int) -> None:
-        self._codec = codec
-        self._resampler = audio.Resampler(codec.config.sample_rate, sample_rate, channels)
-        self._early = codec.latency  # samples before the source's first that are still to come
-        self._state: Any = codec.decoder_state(channels)
-
-    def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
-        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
-
-        The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
-        already for the chunks before; what that adds is cut off again.
-        """
-        second = self._codec.config.restart_frames
-        size = second * _seconds_at_once(self._codec, len(codes))
-        steps = [
-            self._step(codes[:, at : at + size], min(fill_to, second))
-            for at in range(0, codes.shape[1], size)
-        ]
-        samples = np.concatenate([np.zeros((0, len(codes)), np.float32), *steps])
-        early = min(self._early, len(samples))
-        self._early -= early
-        return self._resampler.push(samples[early:])
-
-    def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
-        frames = codes.shape[1]
-        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
-        state: Any = self._codec.restarted(self._state)
-        sound, self._state = self._codec.fast_decode_step(block, state)
-        sound = np.asarray(sound, np.float32)[:, : frames * self._codec.config.hop_length, 0]
-        return _to_left_and_right(sound.T)
-
-    def flush(self) -> np.ndarray:
-        """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
-        return self._resampler.flush()
-
-
 def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:
     """[time, 2] left and right -> half their sum and half their difference; other channels as they are."""
     if samples.shape[1] != 2:
         return samples
     left, right = samples.T
     return np.stack([(left + right) / 2, (left - right) / 2], axis=1)
-
-
-def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
-    """Undo `_to_mid_and_side`."""
-    if samples.shape[1] != 2:
-        return samples
-    mid, side = samples.T
-    return np.stack([mid + side, mid - side], axis=1)
 
 
 def _step_frames(frames_per_chunk: int, second: int, seconds_per_step: int) -> list[int]:
@@ -345,48 +318,16 @@ def _check_fits(header: bitstream.Header, codec: Codec | LightCodec) -> None:
         )
 
 
-def _decoded(
-    reader: bitstream.Reader, decoder: DecoderStream, together: int, name: str
-) -> Iterator[np.ndarray]:
-    """The sound of all chunks, `together` of them at a time."""
-    frames, waiting = reader.header.frames_per_chunk, []
+def _sought(
+    file: BinaryIO, on_loss: Callable[[Loss], None] | None
+) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The file, or where losses are told one that can be sought."""
+    return contextlib.nullcontext(file) if on_loss is None else seekable(file)
+
+
+def _naming_damage_in(sound: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
     with naming_damage(name):
-        for chunk in reader:
-            waiting.append(chunk.codes)
-            if len(waiting) == together:
-                yield decoder.push(_joined(waiting, axis=1), fill_to=frames)
-        if waiting:
-            yield decoder.push(_joined(waiting, axis=1), fill_to=frames)
-    yield decoder.flush()
-
-
-def _chunks_at_once(reader: bitstream.Reader, codec: Codec | LightCodec) -> int:
-    """How many chunks to decode at a time: of a file some seconds, of a pipe one, which somebody waits for."""
-    frames, second = reader.header.frames_per_chunk, codec.config.restart_frames
-    if reader.chunk_offsets is None or frames % second:
-        return 1
-    return max(1, _seconds_at_once(codec, reader.header.channels) * second // frames)
-
-
-def _seconds_at_once(codec: Codec | LightCodec, channels: int) -> int:
-    """Seconds of a file in one step: fewer with more channels, so that memory stays the same."""
-    return max(1, codec.seconds_at_once // channels)
-
-
-def _exact(blocks: Iterable[np.ndarray], reader: bitstream.Reader, name: str) -> Iterator[np.ndarray]:
-    """Cut the blocks to the source's length; a pipe tells it only at its end, so a frame is held back till then."""
-    header = reader.header
-    spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate)
-    given, held = 0, np.zeros((0, header.channels), np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block])
-        ready = held[: max(0, len(held) - spare)]
-        given, held = given + len(ready), held[len(ready) :]
-        yield ready
-    expected = reader.num_samples or 0
-    if not given <= expected <= given + len(held):
-        raise BitstreamError(f"{name}: codes of about {given + len(held)} samples, expected {expected}")
-    yield held[: expected - given]
+        yield from sound
 
 
 def _tell(progress: Progress | None, seconds: float) -> None:

@@ -111,6 +111,12 @@ class CodecConfig:
         return max(1, round(self.frame_rate))
 
     @property
+    def run_in_frames(self) -> int:
+        """Code frames before its own that a frame's sound depends on: the decoder's kernels (3 and 7) and overlap."""
+        spectral = 6 * self.decoder_fine_blocks + 1
+        return 2 + 6 * self.decoder_blocks + (spectral + 1) // 2
+
+    @property
     def bits_per_code(self) -> int:
         return self.codebook_size.bit_length() - 1
 

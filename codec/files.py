@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -109,6 +111,19 @@ def reading(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
         file = open(source, "rb")  # noqa: SIM115
     with file:
         yield file
+
+
+@contextlib.contextmanager
+def seekable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file if it can be sought, else a temporary copy of all that it gives; raises CodecError where that fails."""
+    if file.seekable():
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        with naming_damage(name_of(file)):
+            shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield copy
 
 
 @contextlib.contextmanager

@@ -1,12 +1,10 @@
 r"""The codec in numpy: the network of `codec.model` without a framework, for coding alone.
 
 Importing TensorFlow takes longer than coding a minute of sound, so `lamella compress` and `decompress` do without. This
-gives the codes of the Keras model, near ties apart, and its samples within 1e-4.
+gives the codes of the Keras model, near ties apart, and its samples within 1e-4. FFTs are in float64: quicker in numpy.
 
     audio -> features -> network at 100 Hz -> at 50 Hz -> + linear paths -> latents -> quantizer -> codes
     codes -> quantizer -> network at 50 Hz -> at 100 Hz -> spectrum -> overlap-add -> audio
-
-Each formula stands in the module of the Keras layer of that name. FFTs are in float64, four times as quick in numpy.
 """
 
 from __future__ import annotations
@@ -57,7 +55,6 @@ class LightCodec:
         codes: int32 [batch, frame, codebook]
 
     Args:
-        config: sizes of the network.
         weights: by the names in a preset, float16 as there or float32; `codec.weights` says which.
         candidates: of the search for codes: more find closer codewords, see `codec.beam`, in so many times the work.
         prior: what its codes are written by, a `codec.bitstream.prior.Prior`, or None.
@@ -82,7 +79,9 @@ class LightCodec:
         """The encoder's state of silence."""
         return {"base": np.zeros((batch_size, self.config.envelope_dim), np.float32)}
 
-    decoder_state = encoder_state
+    def decoder_state(self, batch_size: int, first_frame: int = 0) -> LightState:
+        """The decoder's state of silence, with the noise of code frame `first_frame`."""
+        return {**self.encoder_state(batch_size), "noise": np.array(2 * first_frame % NOISE_PERIOD)}
 
     def restarted(self, state: LightState) -> LightState:
         """The state with the prediction begun anew: the network goes on, but no code hangs on those before it."""
@@ -247,12 +246,12 @@ class _Quantizer:
 
     def _search(self, left: np.ndarray, stages: range) -> np.ndarray:
         """Codes of some stages, [batch, frame, stage]; `left` [batch, frame, dim] becomes what they leave."""
-        codes = np.empty((*left.shape[:2], len(stages)), np.int32)
         if self.candidates > 1:
             books = self.books[stages.start : stages.stop, :, : left.shape[-1]]
             found = beam_search(left.reshape(-1, left.shape[-1]), books, self.candidates)
-            codes[...], left[...] = found.codes.reshape(codes.shape), found.left.reshape(left.shape)
-            return codes
+            left[...] = found.left.reshape(left.shape)
+            return found.codes.reshape(*left.shape[:2], len(stages))
+        codes = np.empty((*left.shape[:2], len(stages)), np.int32)
         for number, stage in enumerate(stages):
             codes[..., number] = chosen = self._nearest(left, stage)
             left -= self.books[stage, chosen, : left.shape[-1]]
@@ -313,7 +312,7 @@ class _Decoder:
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
     def _noise(self, step: _Step, count: int) -> np.ndarray:
-        first = int(step.before.get("noise", 0))
+        first = int(step.before["noise"])
         step.after["noise"] = np.array((first + count) % NOISE_PERIOD)
         return self.noise[np.arange(first, first + count) % NOISE_PERIOD]
 

@@ -20,6 +20,7 @@ from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.predictive import PredictiveQuantizer
 from codec.streaming import State, Tensor
+from codec.tables import NOISE_PERIOD
 
 
 class CodecState(NamedTuple):
@@ -81,9 +82,10 @@ class Codec(keras.Model):
         codes, base = self.quantizer.encode_step(latents, state.base, num_codebooks)
         return codes, CodecState(network, base)
 
-    def decoder_state(self, batch_size: int) -> CodecState:
-        """The decoder's state of silence."""
-        return CodecState(self.decoder.initial_state(batch_size), self.quantizer.initial_state(batch_size))
+    def decoder_state(self, batch_size: int, first_frame: int = 0) -> CodecState:
+        """The decoder's state of silence, with the noise of code frame `first_frame`."""
+        network = self.decoder.initial_state(batch_size, 2 * first_frame % NOISE_PERIOD)
+        return CodecState(network, self.quantizer.initial_state(batch_size))
 
     def decode_step(self, codes: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
         """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""

@@ -24,8 +24,9 @@ from streams import Pipe
 
 from codec import bitstream, compression
 from codec.audio import AudioReader, AudioWriter, RawReader, RawWriter
-from codec.compression import CompressionReport, DecoderStream, EncoderStream, compress, decompress
+from codec.compression import CompressionReport, EncoderStream, compress, decompress
 from codec.config import CodecConfig
+from codec.decoding import DecoderStream
 from codec.errors import AudioError, BitstreamError, CodecError, Truncated, WrongModel
 from codec.light import LightCodec
 from codec.model import Codec
@@ -43,13 +44,14 @@ class ThroughConfig:
     num_codebooks: int = 32
     bits_per_code: int = 16
     restart_frames: int = 500
+    run_in_frames: int = 1
 
 
 class Through:
     """A codec whose codes are the samples themselves, 16 bits each, and whose decoder lags: so time can be tested."""
 
     config = ThroughConfig()
-    latency, seconds_at_once = 21, 3
+    latency, seconds_at_once, prior = 21, 3, None
 
     def encoder_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, 0))
@@ -64,7 +66,7 @@ class Through:
         codes = np.clip(np.rint(audio * 32768) + 32768, 0, 65535).astype(np.int32)
         return codes.reshape(len(audio), -1, self.config.hop_length), state
 
-    def decoder_state(self, batch: int) -> np.ndarray:
+    def decoder_state(self, batch: int, first_frame: int = 0) -> np.ndarray:
         return np.zeros((batch, self.latency, 1), np.float32)
 
     def fast_decode_step(self, codes: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,9 +30,16 @@ NETWORK = (
 
 TIERS = (
     ("codec.errors", "codec.config", "codec.bitstream"),
-    ("codec.audio", "codec.files", "codec.sndfile", "codec.wav"),
+    ("codec.audio", "codec.files", "codec.resampling", "codec.sndfile", "codec.wav"),
     tuple(f"codec.{name}" for name in NETWORK),
-    ("codec.compression", "codec.presets", "codec.export"),
+    (
+        "codec.compression",
+        "codec.decoding",
+        "codec.export",
+        "codec.presets",
+        "codec.recovery",
+        "codec.spans",
+    ),
     ("codec.training", "codec.evaluation", "codec.batch"),
     ("cli",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,13 @@ def test_more_candidates_find_closer_codes_that_any_decoder_reads(
         quantized = light._quantizer.decode(codes, _Step({}, light.decoder_state(2)))
         errors.append(float(np.mean((latents - quantized) ** 2)))
     assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("clip", [path.name for path in sorted(samples().glob("*.flac"))])
+def test_one_thread_and_two_give_the_same_bytes(clip: str, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    for threads in ("1", "2"):
+        command = [sys.executable, "-m", "cli.main", "compress", "-q", "-b", "12k", str(samples() / clip)]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run([*command, str(tmp_path / threads)], cwd=root, env=environment, check=True)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from codec.bitstream.format import Chunk, Header, Packet, check_model, default_frames_per_chunk
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
+from codec.bitstream.salvage import RecoveringReader
 from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
@@ -14,6 +15,7 @@ __all__ = [
     "Packet",
     "Prior",
     "Reader",
+    "RecoveringReader",
     "Writer",
     "check_model",
     "default_frames_per_chunk",
