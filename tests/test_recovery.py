@@ -109,7 +109,7 @@ def test_lost_chunks_are_concealed(
 
 
 def check_undamaged(found: np.ndarray, whole: np.ndarray, rate: int, lost: set[int]) -> None:
-    """Seconds with no loss next to them are as they were (in steps of one chunk, not several); those before one nearly to their end."""
+    """Seconds with no loss next to them are as they were; those before one nearly to their end."""
     for second in range(6):
         if not {second - 1, second, second + 1} & lost:
             span = slice(second * rate, (second + 1) * rate)
