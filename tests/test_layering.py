@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("c*/**/*.py"))
 NETWORK = (
     "tables",
+    "beam",
     "light",
     "weights",
     "compiled",
