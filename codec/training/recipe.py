@@ -27,7 +27,7 @@ class Tuning:
     widths: tuple[int, ...] = (32, 64, 64, 64)  # channels of their convolutions
     erasure: float = 0.1  # share of the segments that lose some frames in a row
     erased_frames: int = 5  # at most
-    greatest_rise: float = 1.08  # of the held-out log-mel distance: beyond it the stage ends
+    greatest_rise: float = 1.25  # of the held-out log-mel distance: beyond it the stage ends
 
     def __post_init__(self) -> None:
         for name in ("part", "share", "erasure"):
