@@ -6,7 +6,6 @@ loss is the bits that the code will take. Plain numpy does, on any machine and w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +30,7 @@ Say = Callable[[str], None]
 
 SEGMENTS = 16  # coded at once
 SEED = 0
+LIMITS = (4.0, 1.0)  # of the hidden units of the two layers, from 0 on
 MAX_HIDDEN_BIAS = 2**31 - 1
 AVERAGED, SQUARED = 0.9, 0.99  # decays of Adam
 
@@ -120,8 +120,8 @@ def _contexts(context: Context, codes: np.ndarray) -> Iterator[np.ndarray]:
 class Network:
     """The network of one codebook in floats: context [rows, size] -> two hidden layers -> logits [rows, codebook_size].
 
-    A hidden unit is limited to 0 .. 1, so that 8 bits can stand for it. The last layer begins at the principal
-    directions of the codewords, and at how often each code came.
+    Hidden units are limited, so that 8 bits can stand for each. The last layer begins at the principal directions of
+    the codewords, and at how often each code came.
     """
 
     def __init__(
@@ -129,13 +129,16 @@ class Network:
     ) -> None:
         generator = np.random.default_rng(SEED)
         self.mean, self.scale = known.mean(axis=0), known.std(axis=0) + STEPS_PER_UNIT / 100
-        sizes = (known.shape[1], recipe.wide, recipe.narrow)
-        self.weights = []
-        for before, after in itertools.pairwise(sizes):
-            self.weights.append(
-                generator.normal(0, 0.5 / np.sqrt(before), (before, after)).astype(np.float32)
-            )
-            self.weights.append(np.full(after, 0.5, np.float32))
+
+        def drawn(before: int, after: int) -> np.ndarray:
+            return generator.normal(0, 0.5 / np.sqrt(before), (before, after)).astype(np.float32)
+
+        self.weights = [
+            drawn(known.shape[1], recipe.wide),
+            np.zeros(recipe.wide, np.float32),
+            drawn(recipe.wide, recipe.narrow),
+            np.full(recipe.narrow, 0.5, np.float32),
+        ]
         counts = np.bincount(codes, minlength=len(codewords)) + 0.5
         output = _directions(codewords.astype(np.float32), recipe.narrow, generator)
         self.weights += [output, np.log(counts / counts.sum()).astype(np.float32) - 0.5 * output.sum(axis=0)]
@@ -180,22 +183,24 @@ class Network:
     def _run(self, known: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """What each layer is given, where the hidden layers are not limited, and the logits."""
         inputs, slopes = [((known - self.mean) / self.scale).astype(np.float32)], []
-        for layer in (0, 1):
+        for layer, limit in enumerate(LIMITS):
             values = inputs[-1] @ self.weights[2 * layer] + self.weights[2 * layer + 1]
-            slopes.append((values > 0) & (values < 1))
-            inputs.append(np.clip(values, 0, 1))
+            slopes.append((values > 0) & (values < limit))
+            inputs.append(np.clip(values, 0, limit))
         return inputs, slopes, inputs[-1] @ self.weights[4] + self.weights[5]
 
     def quantized(self) -> Arrays:
         """The layers as whole numbers, by the names of a prior's arrays."""
         kernel1, bias1, kernel2, bias2, kernel3, bias3 = self.weights
-        unit, step = 2**ACTIVATION_BITS, np.log(2) / 2**SCORE_BITS  # of a hidden unit; of a score, in logits
+        step = np.log(2) / 2**SCORE_BITS  # of a score, in logits
+        units = [2**ACTIVATION_BITS / limit for limit in LIMITS]  # of a hidden unit, in its whole numbers
         kernel1 = kernel1 / self.scale[:, None]
         bias1 = bias1 - self.mean @ kernel1
+        kernel2 = kernel2 / units[0] * units[1]
         return {
-            **_layer("hidden1", kernel1 * unit, bias1 * unit, np.int16, MAX_HIDDEN_BIAS),
-            **_layer("hidden2", kernel2, bias2 * unit, np.int16, MAX_HIDDEN_BIAS),
-            **_layer("output", kernel3 / unit / step, (bias3 - bias3.max()) / step, np.int8, MAX_BIAS),
+            **_layer("hidden1", kernel1 * units[0], bias1 * units[0], np.int16, MAX_HIDDEN_BIAS),
+            **_layer("hidden2", kernel2, bias2 * units[1], np.int16, MAX_HIDDEN_BIAS),
+            **_layer("output", kernel3 / units[1] / step, (bias3 - bias3.max()) / step, np.int8, MAX_BIAS),
         }
 
 
@@ -206,8 +211,9 @@ def _directions(codewords: np.ndarray, count: int, generator: np.random.Generato
     centred = codewords - codewords.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     kept = min(3 * count // 4, int((sizes > 1e-3 * sizes[0]).sum()))
-    found[:kept] = (left * sizes)[:, :kept].T
-    found[:kept] /= found[:kept].std() + 1e-9
+    if kept:
+        found[:kept] = (left * sizes)[:, :kept].T
+        found[:kept] /= found[:kept].std()
     squares = np.square(centred).sum(axis=1)
     found[kept] = (squares - squares.mean()) / (squares.std() + 1e-9)
     return found.astype(np.float32)

@@ -42,8 +42,8 @@ class PriorRecipe:
     frames: int = 200_000  # to learn from
     segment_seconds: float = 2.0  # of audio that is a chunk: no context reaches beyond it
     epochs: int = 4
-    batch_size: int = 512  # frames
-    learning_rate: float = 3e-3
+    batch_size: int = 256  # frames
+    learning_rate: float = 6e-3
     wide: int = 64  # hidden units of the first layer
     narrow: int = 32  # and of the second
 
