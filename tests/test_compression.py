@@ -50,6 +50,7 @@ class Through:
 
     config = ThroughConfig()
     latency = 21
+    prior = None
 
     def encoder_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, 0))

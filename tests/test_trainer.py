@@ -102,6 +102,7 @@ def test_what_is_left_in_the_folder(whole: Whole) -> None:
     assert names == {
         "card.md",
         "config.json",
+        "prior.safetensors",
         "weights.safetensors",
         "training/checkpoint.safetensors",
         "training/cache/audio.int16",
@@ -139,6 +140,12 @@ def test_what_is_said(whole: Whole) -> None:
     )
     for line, beginning in zip(whole.said, beginnings, strict=False):
         assert line.startswith(beginning)
+
+
+def test_a_finished_run_without_its_prior_fits_it(whole: Whole, tmp_path: Path) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    train(whole.folder, output, RECIPE, said.append)
+    assert (output / "prior.safetensors").read_bytes() == (whole.output / "prior.safetensors").read_bytes()
 
 
 def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:
