@@ -171,9 +171,9 @@ DAMAGED = {
         "chunk 0 at byte 43 (0.00 s): padding bits 0001, expected zeros",
     ),
     "newer coding": (
-        START + raw_chunk(0, 4 * 4 + 1, bytes(20)),
+        START + raw_chunk(0, 4 * 4 + 2, bytes(20)),
         UnsupportedVersion,
-        "chunk 0 at byte 43 (0.00 s): coding 1, expected 0 (packed)",
+        "chunk 0 at byte 43 (0.00 s): coding 2, expected 0 (packed) or 1 (range coded)",
     ),
     "behind the last": (
         START + raw_chunk(0, 2 * 4, bytes(15)) + raw_chunk(1, 4 * 4, bytes(30)),
@@ -307,6 +307,7 @@ NEGATIVE = {
     "text-mode.lam": BitstreamError,
     "newer-version.lam": UnsupportedVersion,
     "newer-coding.lam": UnsupportedVersion,
+    "range-coded.lam": BitstreamError,
     "huge-claim.lam": BitstreamError,
     "long-claim.lam": BitstreamError,
 }

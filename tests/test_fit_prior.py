@@ -175,6 +175,8 @@ def test_codes_of_a_corpus(light: LightCodec, tmp_path: Path) -> None:
     for name in ("a", "b"):
         soundfile.write(tmp_path / "sounds" / f"{name}.wav", tone(4.0, 16000), 16000)
     corpus = build_cache(tmp_path / "sounds", tmp_path / "cache", 16000, quiet)
-    codes = code(light, corpus, PriorRecipe(frames=1000))
+    for frames in (150, 1000):  # one of the files is held out, so that there are 200
+        assert code(light, corpus, PriorRecipe(frames=frames)).shape == (16, 100, 24)
+    codes = code(light, corpus, PriorRecipe())
     assert codes.shape == (16, 100, 24)
     assert 0 <= codes.min() <= codes.max() < 1024

@@ -104,6 +104,7 @@ def test_what_is_left_in_the_folder(whole: Whole) -> None:
     assert {name for name in names if not name.startswith("training/board/")} == {
         "card.md",
         "config.json",
+        "prior.safetensors",
         "weights.safetensors",
         "prior.safetensors",
         "training/checkpoint.safetensors",
@@ -143,6 +144,12 @@ def test_what_is_said(whole: Whole) -> None:
     for line, beginning in zip(whole.said, beginnings, strict=False):
         assert line.startswith(beginning)
     assert whole.said[-3].startswith("| bits per second |")
+
+
+def test_a_finished_run_without_its_prior_fits_it(whole: Whole, tmp_path: Path) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    train(whole.folder, output, RECIPE, said.append)
+    assert (output / "prior.safetensors").read_bytes() == (whole.output / "prior.safetensors").read_bytes()
 
 
 def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:

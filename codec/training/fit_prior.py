@@ -49,7 +49,10 @@ def add_prior(directory: Path, corpus: Corpus, say: Say, recipe: PriorRecipe) ->
 
 
 def code(codec: LightCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
-    """Codes of segments drawn from the files to learn from, as they are: int32 [segment, frame, codebook]."""
+    """Codes of segments drawn from the files to learn from, as they are: int32 [segment, frame, codebook].
+
+    No more of them than there is audio, so that few are drawn twice.
+    """
     config = codec.config
     frames = max(1, round(recipe.segment_seconds * config.frame_rate))
     spec = BatchSpec(
@@ -60,7 +63,8 @@ def code(codec: LightCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
         mix_probability=0.0,
         band_limit_probability=0.0,
     )
-    batches = -(-recipe.frames // (SEGMENTS * frames))
+    there = sum(file.length for file in corpus.train) // config.hop_length
+    batches = -(-min(recipe.frames, there) // (SEGMENTS * frames))
     return np.concatenate(
         [_coded(codec, draw_batch(corpus, spec, number).audio) for number in range(batches)]
     )
@@ -90,11 +94,9 @@ def fit_prior(codec: LightCodec, codes: np.ndarray, say: Say, recipe: PriorRecip
         spent.append(network.fit(codes[..., codebook].ravel(), known, recipe))
         for name, array in network.quantized().items():
             layers.setdefault(name, []).append(array)
-    width = codec.config.bits_per_code
-    for count in codec.config.shipped_codebooks:
-        say(
-            f"prior: {np.mean(spent[:count]):.2f} of {width} bits a code with {count} codebooks, while learning"
-        )
+        if len(spent) in codec.config.shipped_codebooks:
+            bits = f"{np.mean(spent):.2f} of {codec.config.bits_per_code} bits a code"
+            say(f"prior: {bits} with {len(spent)} codebooks, while learning")
     return {**facts, **{name: np.stack(arrays) for name, arrays in layers.items()}}
 
 
