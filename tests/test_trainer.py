@@ -106,7 +106,6 @@ def test_what_is_left_in_the_folder(whole: Whole) -> None:
         "config.json",
         "prior.safetensors",
         "weights.safetensors",
-        "prior.safetensors",
         "training/checkpoint.safetensors",
         "training/cache/audio.int16",
         "training/cache/index.json",
