@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -403,21 +403,31 @@ print(keras.backend.backend(), "tensorflow" in sys.modules)
 
 
 @pytest.mark.slow
-def test_killed_while_it_trains_and_saves(whole: Whole, tmp_path: Path) -> None:
-    process = tiny.start(RUN, whole.folder, tmp_path / "model", 500, 0.0)
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(whole: Whole, tmp_path: Path) -> None:
+    moments = np.random.default_rng()  # of another seed each time: no moment may matter
+    killed, steps = tmp_path / "killed", 16
+    for least in (3, 8):
+        process = tiny.start(RUN, whole.folder, killed, steps, 0.0)  # saves after every step
+        wait_for_step(process, least)
+        time.sleep(moments.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        progress, _ = read_progress(killed / "training") or (Progress(), None)
+        assert least - 1 <= progress.step < steps
+    tiny.finish(tiny.start(RUN, whole.folder, killed, steps, 0.0))
+    tiny.finish(tiny.start(RUN, whole.folder, tmp_path / "whole", steps, 0.0))
+    found, expected = state(killed), state(tmp_path / "whole")
+    assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
+    assert [path.name for path in killed.rglob("*.part")] == []
+
+
+def wait_for_step(process: subprocess.Popen[str], least: int) -> None:
+    """Read what a run prints until it is there."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("step 6,"):
-            break
-    time.sleep(np.random.default_rng().uniform(0, 2))
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    progress, _ = read_progress(tmp_path / "model" / "training") or (Progress(), None)
-    assert progress.step >= 5
-    recipe = dataclasses.replace(RECIPE, steps=progress.step + 1)
-    assert train(whole.folder, tmp_path / "model", recipe, silent) is not None
-    leftovers = [path.name for path in (tmp_path / "model").rglob("*.part")]
-    assert leftovers == []
+        words = line.split()
+        if words[:1] == ["step"] and int(words[1].rstrip(",")) >= least:
+            return
 
 
 @pytest.mark.slow
