@@ -15,7 +15,9 @@ from exact_side import GOLDEN, digests, golden_prior
 from codec.bitstream import Reader
 from codec.bitstream.format import RANGE_CODED
 
+ROOT = Path(__file__).parent.parent
 SIDE = Path(__file__).with_name("exact_side.py")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 OTHER_NUMPY = {"1": "numpy>=2", "2": "numpy<2"}  # by the present major version
 
 
@@ -51,8 +53,40 @@ def test_the_golden_prior_is_in_use() -> None:
 
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_whatever_the_number_of_threads(threads: str) -> None:
-    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    assert lines_of(sys.executable, **variables) == by_the_files()
+    assert lines_of(sys.executable, **dict.fromkeys(THREADS, threads)) == by_the_files()
+
+
+def test_encoding_whatever_the_number_of_threads(tmp_path: Path) -> None:
+    clip, files = next(ROOT.glob("assets/samples/1-*")), []
+    for threads in ("1", "2"):
+        files.append(tmp_path / f"{threads}.lam")
+        variables = dict.fromkeys(THREADS, threads)
+        command = [sys.executable, "-m", "cli.main", "compress", "--codebooks", "24", clip, files[-1]]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=True)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+KERAS_CODES = """
+import sys
+import numpy as np, soundfile
+from codec.presets import load_codec
+audio, _ = soundfile.read(sys.argv[1], dtype="float32", frames=4 * 48000)
+codec = load_codec("lamella-48k")
+codes, _ = codec.fast_encode_step(audio[None, :, None], codec.encoder_state(1), 24)
+np.save(sys.argv[2], codes)
+"""
+
+
+@pytest.mark.slow
+def test_encoding_by_the_keras_model_with_and_without_onednn(tmp_path: Path) -> None:
+    clip, codes = next(ROOT.glob("assets/samples/1-*")), []
+    for choice in ("0", "1"):
+        variables = {"TF_ENABLE_ONEDNN_OPTS": choice, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", KERAS_CODES, clip, tmp_path / f"{choice}.npy"]
+        subprocess.run(command, env={**os.environ, **variables}, check=True)
+        codes.append(np.load(tmp_path / f"{choice}.npy"))
+    assert codes[0].shape == (1, 200, 24)
+    assert np.mean(codes[0] != codes[1]) < 1e-3  # none but where two codewords are equally near
 
 
 @pytest.mark.slow
