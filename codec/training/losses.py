@@ -11,9 +11,10 @@ import math
 import numpy as np
 from keras import ops
 
+from codec.config import CodecConfig
 from codec.spectral import compress
 from codec.streaming import Tensor
-from codec.tables import SPECTRUM_POWER
+from codec.tables import DIRECTION_FADE, SPECTRUM_POWER
 
 MEL_FLOOR = 1e-5
 FULL_RATE_CUTOFF = 8000.0  # Hz, where the complex term ends with all codebooks
@@ -99,6 +100,7 @@ def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:
     return compress(real[..., :bins] * level, imaginary[..., :bins] * level, SPECTRUM_POWER)
 
 
-def complex_cutoffs(num_codebooks: Tensor, all_codebooks: int) -> Tensor:
-    """Where the complex term ends for each item, Hz: in proportion to its rate."""
-    return FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / all_codebooks
+def complex_cutoffs(num_codebooks: Tensor, config: CodecConfig) -> Tensor:
+    """Where the complex term ends for each item, Hz: in proportion to its rate, and before directions are noise."""
+    in_proportion = FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / config.num_codebooks
+    return ops.minimum(in_proportion, DIRECTION_FADE * config.direction_limit)
