@@ -94,7 +94,7 @@ class CodecConfig:
 
     @property
     def direction_bins(self) -> int:
-        """Bins of the spectrum, from 0 up, whose directions the decoder's network makes; those of the others are noise."""
+        """Bins of the spectrum, from 0 up, whose directions the network makes; those of the others are noise."""
         return self.direction_limit * self.short_window // self.sample_rate
 
     @property

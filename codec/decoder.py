@@ -71,13 +71,13 @@ class Head(StreamingLayer):
 
         exp(log-magnitude) * direction(network + 3 c) + c |c|^1.5 * exp(gain of the network)
 
-    with c the compressed coefficient the phase path decoded. From `direction_limit` up the directions are those of white
-    noise, mixed in from a little below. No bits are spent on phase there, and what a network guesses that is trained on
-    spectral distances is nearly the same in every frame, which buzzes: distances cannot hear that, listeners do.
+    with c the compressed coefficient the phase path decoded. From `direction_limit` up the directions are those of
+    white noise, mixed in from a little below. No bits are spent on phase there, and what a network trained on spectral
+    distances guesses is nearly the same in every frame, which buzzes: distances cannot hear that, listeners do.
 
     Shapes:
-        x: [batch, spectral frame, width + mel_bands + 2 * phase_bins + 2 * synthesis_bins]: features, log energies of the
-           bands, low bins, directions of noise
+        x: [batch, spectral frame, width + mel_bands + 2 * phase_bins + 2 * synthesis_bins]: features, log energies of
+           the bands, low bins, directions of noise
         y: [batch, spectral frame, 2 * synthesis_bins]
     """
 

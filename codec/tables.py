@@ -88,9 +88,9 @@ def noise_table(channels: int) -> np.ndarray:
 
 
 def noise_directions(config: CodecConfig) -> np.ndarray:
-    """Directions of the bins of white noise, complex64 [DIRECTION_PERIOD, synthesis_bins] of length one, always the same.
+    """Directions of the bins of white noise, complex64 [DIRECTION_PERIOD, synthesis_bins], always the same.
 
-    They are those of one signal, cut into frames as Synthesis adds them up again, so neighbouring frames fit each other.
+    They are of one signal, cut into frames as Synthesis adds them up again, so neighbouring frames fit each other.
     """
     generator = np.random.Generator(np.random.Philox(key=49))
     signal = generator.standard_normal(DIRECTION_PERIOD * config.spectral_hop)

@@ -167,7 +167,9 @@ def test_noise_directions_are_those_of_one_white_signal() -> None:
     again = np.fft.rfft(frames * window)
     turned = directions[1:-2] * np.conj(again / np.abs(again))
     assert turned.real[:, 1:-1].mean() > 0.8
-    assert abs((directions[1:] * np.conj(directions[:-1])).mean()) < 0.3  # of neighbouring frames, half overlapping
+    assert (
+        abs((directions[1:] * np.conj(directions[:-1])).mean()) < 0.3
+    )  # of neighbouring frames, half overlapping
 
 
 def test_above_the_limit_directions_are_those_of_the_noise(head: Head) -> None:
