@@ -104,7 +104,7 @@ def spectral_losses(
     reference, rate = source(codec, arrays), codec.config.sample_rate
     share = len(losses.MEL_SECONDS) / len(scales)
     mel = share * ops.mean(losses.mel_distances(reference, decoded, rate, scales))
-    cutoffs = losses.complex_cutoffs(arrays.num_codebooks, codec.config)
+    cutoffs = losses.complex_cutoffs(arrays.num_codebooks, codec.config.num_codebooks)
     return mel, ops.mean(losses.complex_distances(reference, decoded, rate, cutoffs))
 
 

@@ -11,10 +11,9 @@ import math
 import numpy as np
 from keras import ops
 
-from codec.config import CodecConfig
 from codec.spectral import compress
 from codec.streaming import Tensor
-from codec.tables import DIRECTION_FADE, SPECTRUM_POWER
+from codec.tables import SPECTRUM_POWER
 
 MEL_FLOOR = 1e-5
 FULL_RATE_CUTOFF = 8000.0  # Hz, where the complex term ends with all codebooks
@@ -100,7 +99,10 @@ def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:
     return compress(real[..., :bins] * level, imaginary[..., :bins] * level, SPECTRUM_POWER)
 
 
-def complex_cutoffs(num_codebooks: Tensor, config: CodecConfig) -> Tensor:
-    """Where the complex term ends for each item, Hz: in proportion to its rate, and before directions are noise."""
-    in_proportion = FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / config.num_codebooks
-    return ops.minimum(in_proportion, DIRECTION_FADE * config.direction_limit)
+def complex_cutoffs(num_codebooks: Tensor, all_codebooks: int) -> Tensor:
+    """Where the complex term ends for each item, Hz: in proportion to its rate.
+
+    Where directions are noise it can only make that noise quieter. Ended below, PESQ-WB of 5 clips at 6 kbit/s fell from
+    2.19 to 1.86 in 1,800 steps.
+    """
+    return FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / all_codebooks
