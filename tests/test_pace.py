@@ -76,7 +76,10 @@ def resident(process: subprocess.Popen[bytes]) -> float:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_two_hours() -> None:
-    """Of both commands, after the first minutes, while two hours of speech go through: pytest -m slow -k two_hours."""
+    """Of both commands, after the first minutes, while two hours of speech go through.
+
+    `pytest -m slow -k two_hours -rP` runs it, and tells how much it was.
+    """
     coder, decoder = pipe()
     mouth = cast(IO[bytes], coder.stdin)
     ear = subprocess.Popen(["wc", "-c"], stdin=decoder.stdout, stdout=subprocess.PIPE)
@@ -88,5 +91,7 @@ def test_memory_is_flat_over_two_hours() -> None:
     mouth.close()
     assert int(ear.communicate(timeout=600)[0]) == 120 * len(minute)
     assert coder.wait(60) == decoder.wait(60) == 0
+    for minutes in (1, 10, 60, 120):
+        print(f"after {minutes} minutes: {memory[minutes - 1][0]:.1f} and {memory[minutes - 1][1]:.1f} MiB")
     early, later = np.split(np.array(memory), [10])
     assert (later.max(axis=0) <= early.max(axis=0) + 2).all(), memory
