@@ -193,8 +193,8 @@ def pace(verb: Verb) -> Verb:
     def wrapper(*, live: bool, chunk_ms: int | None, packet: bool, effort: int, **arguments: object) -> None:
         if packet and chunk_ms is not None:
             raise click.UsageError("--packet is one frame, so it does not go with --chunk-ms")
-        one_frame = 0 if packet else chunk_ms
-        return verb(pace=Pace(live or packet, one_frame, effort), **arguments)
+        length = 0 if packet else chunk_ms
+        return verb(pace=Pace(live or packet, length, effort), **arguments)
 
     return wrapper
 

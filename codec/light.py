@@ -98,7 +98,7 @@ class LightCodec:
         return self._quantizer.encode(self._encoder.latents(step, audio), step, num_codebooks), step.after
 
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
-        """Decode codes, of lost frames none: [batch, n, codebook] -> [batch, n * hop_length, 1]; seconds as above."""
+        """Decode [batch, n, codebook], of lost frames [batch, n, 0] -> [batch, n * hop_length, 1]; seconds as above."""
         step = _Step(self._decoder.weights, state)
         return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
 

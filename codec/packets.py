@@ -35,7 +35,7 @@ class PacketEncoder:
     """Code live audio in packets: `push` any number of samples, get the packets that are ready.
 
     Args:
-        codec: the model; it keeps no state, so any number of streams, in any threads, may share it.
+        codec: the model; it keeps no state, so any number of streams may share it, each in a thread if you like.
         sample_rate: Hz, of what is pushed.
         channels: 1 .. 8; two are coded as mid and side, others each by itself.
         num_codebooks: codes in a frame and channel: the bitrate.
@@ -78,11 +78,11 @@ class PacketDecoder:
     """Decode live packets: `push` each one, or None for a lost one, get the samples that are ready.
 
     Args:
-        codec: the model that coded them; it keeps no state, so any number of streams, in any threads, may share it.
-        sample_rate: Hz, of the samples that come out; any, but the encoder's unless it shall be changed.
-        channels: as the encoder has them, like the following.
+        codec: the model that coded them; it keeps no state, so any number of streams may share it, as above.
+        sample_rate: Hz, of the samples that come out; the encoder's or any other.
+        channels: as the encoder has them, and so the next two.
         num_codebooks: codes in a frame and channel.
-        frames_per_packet: frames in a packet.
+        frames_per_packet: 1, or as many as the encoder was told.
 
     Attributes:
         packet_size: bytes of every packet.
@@ -127,7 +127,7 @@ class PacketDecoder:
         return self._decoder.push(self._last)
 
     def flush(self) -> np.ndarray:
-        """End the stream; return its last samples: of silence, unless the sound goes on to the last packet's end."""
+        """End the stream; return its last samples, with what the encoder filled its last packet by."""
         return self._decoder.flush()
 
 

@@ -46,21 +46,21 @@ def test_at_the_pace_of_the_sound_nothing_comes_later_than_a_second(seconds: int
     """
     coder, decoder = pipe("--chunk-ms", 100)
     mouth, ear = cast(IO[bytes], coder.stdin), Listener(cast(IO[bytes], decoder.stdout))
-    first, piece = RATE * SAMPLE, RATE * SAMPLE // 50
+    second, piece = RATE * SAMPLE, RATE * SAMPLE // 50
     sound = speech(RATE)
-    sound = sound * (1 + (seconds + 1) * first // len(sound))
-    mouth.write(sound[:first])
-    assert ear.has(first // 2, seconds=60)
-    start, said = time.monotonic(), first
-    while said < (seconds + 1) * first:
+    sound = sound * (1 + (seconds + 1) * second // len(sound))
+    mouth.write(sound[:second])
+    assert ear.has(second // 2, seconds=60)
+    start, said = time.monotonic(), second
+    while said < (seconds + 1) * second:
         said += piece
-        time.sleep(max(0, start + (said - first) / first - time.monotonic()))
+        time.sleep(max(0, start + (said - second) / second - time.monotonic()))
         mouth.write(sound[said - piece : said])
     mouth.close()
     assert coder.wait(60) == decoder.wait(60) == 0
     ear.join(60)
     assert len(ear.heard) == said
-    due = [(now, heard, first + (now - start - BUDGET) * first) for now, heard in ear.times if now > start]
+    due = [(now, heard, second + (now - start - BUDGET) * second) for now, heard in ear.times if now > start]
     late = [(now - start, heard, played) for now, heard, played in due if heard < min(played, said)]
     assert not late
 
