@@ -102,7 +102,7 @@ class LightCodec:
         return self._quantizer.encode(self._encoder.latents(step, audio), step, num_codebooks), step.after
 
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
-        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]; seconds as in encoding."""
+        """Decode [batch, n, codebook], of lost frames [batch, n, 0] -> [batch, n * hop_length, 1]; seconds as above."""
         step = _Step(self._decoder.weights, state)
         return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
 
@@ -262,15 +262,15 @@ class _Quantizer:
         return codes
 
     def decode(self, codes: np.ndarray, step: _Step) -> np.ndarray:
-        total = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32)
+        total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim
         base_stages = range(min(codes.shape[-1], self.base_codebooks))
-        base_sums = np.sum([self.books[n, codes[..., n], : self.base_dim] for n in base_stages], axis=0)
+        base_sums = sum((self.books[n, codes[..., n], :dim] for n in base_stages), 0 * total[..., :dim])
         base = self._begun(step, codes)
         for frames in self._lockstep(codes):
             differences = base_sums[:, frames]
             base = base[:, : differences.shape[1]] @ self.prediction + differences
-            total[:, frames, : self.base_dim] = base
-        step.after["base"] = total[:, -1, : self.base_dim].copy()
+            total[:, frames, :dim] = base
+        step.after["base"] = total[:, -1, :dim].copy()
         for stage in range(self.base_codebooks, codes.shape[-1]):
             total += self.books[stage, codes[..., stage]]
         return total

@@ -89,7 +89,10 @@ class Codec(keras.Model):
         return CodecState(network, self.quantizer.initial_state(batch_size))
 
     def decode_step(self, codes: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
+        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1].
+
+        Of frames that are lost there may be no codes at all, [batch, n, 0]: they are what the prediction tells.
+        """
         quantized, base = self.quantizer.decode_step(codes, state.base)
         audio, network = self.decoder.step(quantized, state.network)
         return audio, CodecState(network, base)
