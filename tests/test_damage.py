@@ -106,7 +106,11 @@ DAMAGED = {
         "expected 4c 41 4d 9a 0d 0a: perhaps changed by a transfer as text",
     ),
     "newer": (header_with(6, b"\2"), UnsupportedVersion, "header: format version 2 at byte 6, expected 1"),
-    "flags": (header_with(7, b"\x80"), UnsupportedVersion, "header: flags 0x80 at byte 7, expected 0x00"),
+    "flags": (
+        header_with(7, b"\x80"),
+        UnsupportedVersion,
+        "header: flags 0x80 at byte 7, expected 0x00 or 0x01",
+    ),
     "header damage": (flip(FILE, 30), ChecksumMismatch, "header at byte 0: checksum "),
     "no channels": (
         header_with(20, b"\0"),
@@ -171,9 +175,34 @@ DAMAGED = {
         "chunk 0 at byte 43 (0.00 s): padding bits 0001, expected zeros",
     ),
     "newer coding": (
-        START + raw_chunk(0, 4 * 4 + 2, bytes(20)),
+        START + raw_chunk(0, 4 * 4 + 3, bytes(20)),
         UnsupportedVersion,
-        "chunk 0 at byte 43 (0.00 s): coding 2, expected 0 (packed) or 1 (range coded)",
+        "chunk 0 at byte 43 (0.00 s): coding 3, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)",
+    ),
+    "fewer codebooks in a stream that does not vary": (
+        START + raw_chunk(0, 4 * 4 + 2, bytes(20), 2 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): 2 codebooks, expected no chunk of fewer in this stream",
+    ),
+    "fewer codebooks that are all": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, bytes(30), 3 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): 3 codebooks, expected at most 2",
+    ),
+    "more than fewer codebooks take": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, bytes(21), 2 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): payload of 21 bytes, expected at most 20",
+    ),
+    "silence with a payload": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, b"\0", 0),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): payload of 1 bytes, expected at most 0",
+    ),
+    "silence range coded": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, b"", 1),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): silence in coding 1, expected 0",
     ),
     "behind the last": (
         START + raw_chunk(0, 2 * 4, bytes(15)) + raw_chunk(1, 4 * 4, bytes(30)),
