@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from codec.light import LightCodec
     from codec.model import Codec
     from codec.presets import list_presets, load_codec, load_light, save_codec
+    from codec.quality import Quality
     from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "DecoderStream",
     "EncoderStream",
     "LightCodec",
+    "Quality",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
     "__version__",
@@ -43,6 +45,7 @@ _HOMES = {
     "DecoderStream": "codec.decoding",
     "EncoderStream": "codec.compression",
     "LightCodec": "codec.light",
+    "Quality": "codec.quality",
     "ResidualVectorQuantizer": "codec.quantizer",
     "VectorQuantizer": "codec.quantizer",
     "compress": "codec.compression",

@@ -10,10 +10,13 @@ resampled by itself. What it makes before that is dropped:
 
 A lost chunk is concealed: what sounded last is heard backwards while it fades, so no sample jumps; silence follows, and
 the next chunk fades in. (Decoding the last frame's codes again would not do: what they mean hangs on those before.)
+A chunk of no codebook is silence. It begins in the same way, but in 10 ms: as long as the decoder lags behind. After it
+the decoder begins as at the start of a file, and its window fades the sound in.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -67,35 +70,54 @@ class DecoderStream:
     def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
         """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
 
+        Codes of no codebook are silence.
         The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
         already for the chunks before; what that adds is cut off again.
         """
+        return np.concatenate([self._silence(0), *self.steps(codes, fill_to)])
+
+    def steps(self, codes: np.ndarray, fill_to: int = 0) -> Iterator[np.ndarray]:
+        """As `push`, some seconds at a time: so a chunk of a minute takes no more memory than one of a second."""
         frames, second = codes.shape[1], self._codec.config.restart_frames
         size = second * seconds_at_once(self._codec, len(codes))
         # Where none are missing more may follow, and must find the right state.
         fill_to = min(fill_to, second) if frames < fill_to else 0
-        steps = [self._step(codes[:, at : at + size], fill_to) for at in range(0, frames, size)]
-        sound = np.concatenate([self._silence(0), *steps])
-        if self._fades_in and frames:
-            sound[: self._hop] *= _falling(self._hop)[::-1]
-            self._fades_in = False
-        self.next_frame += frames
-        self._heard = np.concatenate([self._heard, sound])[-self._fading :]
-        return self._resampled(sound)
+        for at in range(0, frames, size):
+            part = codes[:, at : at + size]
+            yield (
+                self._decode(part, fill_to)
+                if part.shape[2]
+                else self._fall_silent(part.shape[1], self.latency)
+            )
 
     def conceal(self, frames: int) -> np.ndarray:
         """Take the place of `frames` lost frames; return samples as `push` does."""
-        self.next_frame += frames
-        sound = self._silence(frames * self._hop)
-        echo = self._heard[::-1][: len(sound)]
-        sound[: len(echo)] = echo * _falling(len(echo))
-        self._state = self._codec.decoder_state(self._channels, self.next_frame)
-        self._heard, self._fades_in = self._silence(0), True
-        return self._resampled(sound)
+        samples = self._fall_silent(frames, self._fading)
+        self._fades_in = True
+        return samples
 
     def flush(self) -> np.ndarray:
         """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
         return self._resampler.flush()
+
+    def _decode(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
+        sound = self._step(codes, fill_to)
+        if self._fades_in:
+            sound[: self._hop] *= _falling(self._hop)[::-1]
+            self._fades_in = False
+        self.next_frame += codes.shape[1]
+        self._heard = np.concatenate([self._heard, sound])[-self._fading :]
+        return self._resampled(sound)
+
+    def _fall_silent(self, frames: int, fading: int) -> np.ndarray:
+        """Go on without codes: `fading` samples of what was heard last, backwards and fading, then silence."""
+        self.next_frame += frames
+        sound = self._silence(frames * self._hop)
+        echo = self._heard[::-1][: min(fading, len(sound))]
+        sound[: len(echo)] = echo * _falling(len(echo))
+        self._state = self._codec.decoder_state(self._channels, self.next_frame)
+        self._heard, self._fades_in = self._silence(0), False
+        return self._resampled(sound)
 
     def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
         frames = codes.shape[1]
@@ -116,15 +138,11 @@ class DecoderStream:
 def decoded(
     chunks: Iterable[bitstream.Chunk], together: int, reader: bitstream.Reader, decoder: DecoderStream
 ) -> Iterator[np.ndarray]:
-    """The sound of chunks, [time, channels]; `together` of them are decoded at a time."""
-    frames, waiting = reader.header.frames_per_chunk, list[np.ndarray]()
-    for chunk in chunks:
-        waiting.append(chunk.codes)
-        if len(waiting) == together:
-            yield decoder.push(np.concatenate(waiting, axis=1), fill_to=frames)
-            waiting.clear()
-    if waiting:
-        yield decoder.push(np.concatenate(waiting, axis=1), fill_to=frames)
+    """The sound of chunks, [time, channels]; up to `together` of them, of as many codebooks, are decoded at a time."""
+    frames, chunks = reader.header.frames_per_chunk, iter(chunks)
+    while group := [chunk.codes for chunk in itertools.islice(chunks, together)]:
+        for _, alike in itertools.groupby(group, lambda codes: codes.shape[2]):
+            yield from decoder.steps(np.concatenate(list(alike), axis=1), fill_to=frames)
     yield decoder.flush()
 
 

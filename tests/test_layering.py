@@ -38,6 +38,7 @@ TIERS = (
         "codec.decoding",
         "codec.export",
         "codec.presets",
+        "codec.quality",
         "codec.recovery",
         "codec.spans",
     ),
