@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
+    from codec.quality import Quality
 
 DEFAULT_MODEL = "lamella-48k"
 DEFAULT_BITRATE = 6000  # bits per second and channel
@@ -93,6 +94,17 @@ def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
     return config.num_codebooks_for(wanted)
 
 
+def choose_rate(config: CodecConfig, rate: Rate, level: float | None) -> int | Quality:
+    """A number of codebooks for all chunks, or with a level of quality each chunk's own; UsageError for both."""
+    if level is None:
+        return choose_codebooks(config, rate)
+    if rate != (None, None):
+        raise click.UsageError("give --quality, --bitrate or --codebooks, not two of them")
+    from codec.quality import Quality
+
+    return Quality(level)
+
+
 class Places(NamedTuple):
     """Where to read and write: IN and OUT, or several files and a folder."""
 
@@ -159,6 +171,15 @@ def rate(verb: Verb) -> Verb:
         return verb(bits=Rate(bitrate, codebooks), **arguments)
 
     return wrapper
+
+
+quality = click.option(
+    "--quality",
+    "level",
+    metavar="Q",
+    type=click.FloatRange(0, 10),
+    help="In place of --bitrate: as many bits as each chunk is worth, 0 to 10. Of speech 4 makes about 3k, 6 about 6k.",
+)
 
 
 class Pace(NamedTuple):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from codec.model import Codec
     from codec.packets import PacketDecoder, PacketEncoder
     from codec.presets import list_presets, load_codec, load_light, save_codec
+    from codec.quality import Quality
     from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "LightCodec",
     "PacketDecoder",
     "PacketEncoder",
+    "Quality",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
     "__version__",
@@ -48,6 +50,7 @@ _HOMES = {
     "LightCodec": "codec.light",
     "PacketDecoder": "codec.packets",
     "PacketEncoder": "codec.packets",
+    "Quality": "codec.quality",
     "ResidualVectorQuantizer": "codec.quantizer",
     "VectorQuantizer": "codec.quantizer",
     "compress": "codec.compression",

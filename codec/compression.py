@@ -24,6 +24,7 @@ from codec.decoding import DecoderStream, chunks_at_once, decoded, seconds_at_on
 from codec.errors import BitstreamError
 from codec.files import PathLike, name_of, naming_damage, reading, seekable, writing
 from codec.presets import model_id
+from codec.quality import Choice, Quality
 from codec.recovery import Loss, only_within, recovered
 from codec.spans import Span, chunks_from, cut, first_chunk
 
@@ -61,7 +62,7 @@ def compress(
     source: PathLike | BinaryIO | audio.Reader,
     target: PathLike | BinaryIO,
     codec: Codec | LightCodec,
-    num_codebooks: int,
+    num_codebooks: int | Quality,
     progress: Progress | None = None,
     frames_per_chunk: int | None = None,
     live: bool = False,
@@ -72,7 +73,7 @@ def compress(
         source: a path, a binary stream, or an opened reader such as `RawReader`.
         target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
         codec: the model.
-        num_codebooks: codes in a frame, 1 .. what the model has: the bitrate.
+        num_codebooks: codes in a frame, 1 .. what the model has: the bitrate. With a Quality, each chunk has its own.
         progress: is told the seconds of audio coded so far.
         frames_per_chunk: frames under one checksum, at least a second of them unless told otherwise.
         live: write each chunk as soon as its samples have come; else some seconds are coded at once, which is quicker.
@@ -170,7 +171,7 @@ class EncoderStream:
         codec: the model; it keeps no state, so any number of streams may share it.
         sample_rate: Hz, of what is pushed; any rate, it is resampled to the model's.
         channels: 1 .. 8; two are coded as mid and side, others each by itself.
-        num_codebooks: codes in a frame: the bitrate.
+        num_codebooks: codes in a frame: the bitrate. With a Quality, each chunk has its own, 0 for silence.
         frames_per_chunk: frames that come at once; 1 for the least delay, else about a second.
         seconds_per_step: coded at once where chunks are whole seconds; only a LightCodec can do with more than one.
 
@@ -183,11 +184,14 @@ class EncoderStream:
         codec: Codec | LightCodec,
         sample_rate: int,
         channels: int,
-        num_codebooks: int,
+        num_codebooks: int | Quality,
         frames_per_chunk: int | None = None,
         seconds_per_step: int = 1,
     ) -> None:
         config = codec.config
+        self._choice: Choice | None = None
+        if isinstance(num_codebooks, Quality):
+            self._choice, num_codebooks = Choice(num_codebooks, codec), config.num_codebooks
         if not 1 <= num_codebooks <= config.num_codebooks:
             raise ValueError(f"`num_codebooks` must be 1 to {config.num_codebooks}, found {num_codebooks}")
         self.num_samples = 0
@@ -216,6 +220,7 @@ class EncoderStream:
             frames_per_chunk=self.frames_per_chunk,
             model_sample_rate=config.sample_rate,
             hop_length=config.hop_length,
+            varies=self._choice is not None,
         )
 
     def push(self, samples: np.ndarray) -> list[np.ndarray]:
@@ -235,7 +240,7 @@ class EncoderStream:
         if len(rest := _joined(self._waiting, axis=0)):
             self._step(rest)
         ready = self._whole_chunks()
-        return ready + self._coded
+        return ready + [self._chosen(codes) for codes in self._coded]
 
     def _code(self, samples: np.ndarray) -> None:
         """Code all whole steps of what waits and `samples`."""
@@ -255,12 +260,12 @@ class EncoderStream:
         frames = len(samples) // config.hop_length
         unit = min(self.frames_per_chunk, config.restart_frames)
         silence = -frames % unit * config.hop_length
-        block = np.pad(_to_mid_and_side(samples), ((0, silence), (0, 0)))
+        block = np.pad(_to_mid_and_side(samples), ((0, silence), (0, 0))).T
         state: Any = self._codec.restarted(self._state)
-        codes, self._state = self._codec.fast_encode_step(
-            block.T[:, :, np.newaxis], state, self._num_codebooks
-        )
+        codes, self._state = self._codec.fast_encode_step(block[:, :, np.newaxis], state, self._num_codebooks)
         self._coded.append(np.asarray(codes, np.int32)[:, :frames])
+        if self._choice is not None:
+            self._choice.hear(block, self._coded[-1])
 
     def _whole_chunks(self) -> list[np.ndarray]:
         size = self.frames_per_chunk
@@ -270,7 +275,11 @@ class EncoderStream:
         whole = codes.shape[1] // size * size
         if whole < codes.shape[1]:
             self._coded.append(codes[:, whole:])
-        return [codes[:, start : start + size] for start in range(0, whole, size)]
+        return [self._chosen(codes[:, start : start + size]) for start in range(0, whole, size)]
+
+    def _chosen(self, chunk: np.ndarray) -> np.ndarray:
+        """A chunk with the number of codebooks that it shall have."""
+        return chunk if self._choice is None else chunk[..., : self._choice.next(chunk.shape[1])]
 
 
 def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:

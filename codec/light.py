@@ -66,9 +66,9 @@ class LightCodec:
     seconds_at_once = 8  # of all channels together: 400 rows are multiplied more quickly than 50, a row
 
     def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1, prior: Any = None) -> None:
-        self.config, self.weights, self.latency = config, weights, config.spectral_hop
-        self.prior = prior
+        self.config, self.weights, self.prior, self.latency = config, weights, prior, config.spectral_hop
         self._quantizer = _Quantizer(config, _of(weights, "quantizer."), candidates)
+        self.codebooks = self._quantizer.books
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round
     def _encoder(self) -> _Encoder:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.compiled import compiled
@@ -71,6 +72,11 @@ class Codec(keras.Model):
     def latency(self) -> int:
         """Samples by which decoded audio lags behind: output sample t + latency is input sample t."""
         return int(self.decoder.latency)
+
+    @property
+    def codebooks(self) -> np.ndarray:
+        """The codewords, [codebook, codebook_size, dim]."""
+        return ops.convert_to_numpy(self.quantizer.codebooks)
 
     def encoder_state(self, batch_size: int) -> CodecState:
         """The encoder's state of silence."""

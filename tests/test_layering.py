@@ -39,6 +39,7 @@ TIERS = (
         "codec.export",
         "codec.packets",
         "codec.presets",
+        "codec.quality",
         "codec.recovery",
         "codec.spans",
     ),

@@ -101,9 +101,9 @@ def test_any_payload_is_an_error_or_codes(payload: bytes) -> None:
 
 
 def test_codings_of_the_future() -> None:
-    chunk = raw_chunk(0, 5 * 4 + 2, bytes(3))
+    chunk = raw_chunk(0, 5 * 4 + 3, bytes(3))
     data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
-    with pytest.raises(UnsupportedVersion, match=r"coding 2, expected 0 .* or 1"):
+    with pytest.raises(UnsupportedVersion, match=r"coding 3, expected 0 .* or 2"):
         codings(data)
 
 

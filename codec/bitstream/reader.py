@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codec.bitstream.fields import CRC, Source, check_crc, compare_crc, varints
 from codec.bitstream.format import (
+    FEWER,
     FOOTER,
     HEADER,
     MAX_INDEX,
@@ -85,12 +86,16 @@ class Reader:
     def _read_packet(self) -> Packet | None:
         start, where = self._source.position, self._where()
         number, first = self._next_chunk, self._next_frame
-        tag, tag_bytes = self._source.read_varint(where)
+        tag, fields = self._source.read_varint(where)
         if tag == 0:
             self._finish(start)
             return None
         frames, coding = divmod(tag, 4)
-        most = self._check_frames(frames, where)
+        codebooks = self.header.num_codebooks
+        if coding == FEWER:
+            codebooks, coding, codebooks_bytes = self._read_codebooks(where)
+            fields += codebooks_bytes
+        most = self._check_frames(frames, codebooks, where)
         size, size_bytes = self._source.read_varint(where)
         if size > most:
             raise BitstreamError(f"{where}: payload of {size} bytes, expected at most {most}")
@@ -98,27 +103,39 @@ class Reader:
         payload = self._source.read_exactly(size, where)
         self._next_chunk, self._next_frame = number + 1, first + self.header.frames_per_chunk
         self._index.add(self._source.position - start)
-        compare_crc(stored, chunk_crc(number, tag_bytes + size_bytes, payload), where)
+        compare_crc(stored, chunk_crc(number, fields + size_bytes, payload), where)
         self._next_frame = first + frames
         self._check_end(number, where)
         if coding not in (PACKED, RANGE_CODED):
             raise UnsupportedVersion(
-                f"{where}: coding {coding}, expected {PACKED} (packed) or {RANGE_CODED} (range coded)"
+                f"{where}: coding {coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)"
             )
-        return Packet(number, first, frames, coding, payload, where)
+        return Packet(number, first, frames, codebooks, coding, payload, where)
 
     def _where(self) -> str:
         seconds = self._next_frame * self.header.hop_length / self.header.model_sample_rate
         return f"chunk {self._next_chunk} at byte {self._source.position} ({seconds:.2f} s)"
 
-    def _check_frames(self, frames: int, where: str) -> int:
+    def _read_codebooks(self, where: str) -> tuple[int, int, bytes]:
+        """Read the field that coding 2 has: the number of codebooks, the coding of the payload, and the bytes."""
+        value, data = self._source.read_varint(where)
+        codebooks, coding = divmod(value, 2)
+        most = self.header.num_codebooks - 1 if self.header.varies else -1
+        if codebooks > most:
+            expected = f"at most {most}" if self.header.varies else "no chunk of fewer in this stream"
+            raise BitstreamError(f"{where}: {codebooks} codebooks, expected {expected}")
+        if not codebooks and coding != PACKED:
+            raise BitstreamError(f"{where}: silence in coding {coding}, expected {PACKED}")
+        return codebooks, coding, data
+
+    def _check_frames(self, frames: int, codebooks: int, where: str) -> int:
         """Return the most bytes that so many frames may take."""
         header = self.header
         if self._next_frame != self._next_chunk * header.frames_per_chunk:
             raise BitstreamError(f"{where}: found behind a shorter chunk, expected the end")
         if not 1 <= frames <= header.frames_per_chunk:
             raise BitstreamError(f"{where}: {frames} frames, expected 1 to {header.frames_per_chunk}")
-        return packed_size(frames * header.channels * header.num_codebooks, header.bits_per_code)
+        return packed_size(frames * header.channels * codebooks, header.bits_per_code)
 
     def _check_end(self, number: int, where: str) -> None:
         if self.chunk_offsets is not None:
@@ -131,21 +148,21 @@ class Reader:
     def _decode(self, packet: Packet) -> NDArray[np.int32]:
         unpacked = self._unpack if packet.coding == PACKED else self._range_decode
         try:
-            return unpacked(packet.payload, packet.frames)
+            return unpacked(packet.payload, packet.frames, packet.codebooks)
         except ValueError as error:
             raise BitstreamError(f"{packet.where}: {error}") from None
 
-    def _unpack(self, payload: bytes, frames: int) -> NDArray[np.int32]:
-        channels, codebooks = self.header.channels, self.header.num_codebooks
+    def _unpack(self, payload: bytes, frames: int, codebooks: int) -> NDArray[np.int32]:
+        channels = self.header.channels
         codes = unpack(payload, channels * frames * codebooks, self.header.bits_per_code)
         return codes.reshape(channels, frames, codebooks)
 
-    def _range_decode(self, payload: bytes, frames: int) -> NDArray[np.int32]:
+    def _range_decode(self, payload: bytes, frames: int, codebooks: int) -> NDArray[np.int32]:
         if self.prior is None:
             model = self.header.model_id.hex()
             raise ValueError(f"range coded, expected packed or the prior of the model {model}")
         check_prior(self.header, self.prior)
-        return self.prior.unpack(payload, self.header.channels, frames, self.header.num_codebooks)
+        return self.prior.unpack(payload, self.header.channels, frames, codebooks)
 
     def _finish(self, start: int) -> None:
         """Check the trailer, whose first byte was read, against all that came before it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from codec.bitstream.fields import varint
-from codec.bitstream.format import HEADER, MIN_CHUNK, PACKED, RANGE_CODED, Chunk, Packet
+from codec.bitstream.format import FEWER, HEADER, MIN_CHUNK, PACKED, RANGE_CODED, Chunk, Packet
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.errors import BitstreamError, ChecksumMismatch
@@ -88,7 +88,8 @@ class RecoveringReader(Reader):
 
     def _places(self, start: int) -> Iterator[int]:
         """The bytes from `start` on where a chunk of all its frames may begin."""
-        tags = [varint(self.header.frames_per_chunk * 4 + coding) for coding in (PACKED, RANGE_CODED)]
+        codings = (PACKED, RANGE_CODED, FEWER) if self.header.varies else (PACKED, RANGE_CODED)
+        tags = [varint(self.header.frames_per_chunk * 4 + coding) for coding in codings]
         pattern = re.compile(b"|".join(map(re.escape, tags)))
         block = b" " * _BLOCK
         while len(block) == _BLOCK:
