@@ -119,8 +119,9 @@ class DecoderStream:
 
     def _decode(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
         sound = self._step(codes, fill_to)
-        rise = sound[: self._hop]
-        rise *= self._gain + (1 - self._gain) * _falling(np.linspace(1, 0, len(rise), endpoint=False))
+        if self._gain < 1:
+            rise = 1 - (1 - self._gain) * _falling(np.linspace(0, 1, self._hop, endpoint=False))
+            sound = np.concatenate([rise * sound[: self._hop], sound[self._hop :]])
         self._lost, self._gain = 0, 1.0
         self.next_frame += codes.shape[1]
         return self._resampled(sound)
