@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -44,22 +46,34 @@ class Writer:
 
     def write_chunk(self, codes: ArrayLike) -> None:
         """Write integers [channel, frame, codebook]: frames_per_chunk frames, or fewer in the last chunk."""
-        codes = np.asarray(codes)
-        self._check(codes)
-        frames = codes.shape[1]
-        coding, payload = self._payload(codes)
+        self.write_chunks([codes])
+
+    def write_chunks(self, chunks: Sequence[ArrayLike]) -> None:
+        """Write chunks as `write_chunk` does one after another; quicker where they are range coded."""
+        arrays = [np.asarray(codes) for codes in chunks]
+        for codes in arrays:
+            self._check(codes)
+        for frames, group in itertools.groupby(arrays, lambda codes: codes.shape[1]):
+            for coding, payload in self._payloads(list(group)):
+                self._write(frames, coding, payload)
+
+    def _payloads(self, alike: list[NDArray[np.integer]]) -> list[tuple[int, bytes]]:
+        """The codes of each chunk in the coding that takes fewer bytes; packed where both take as many."""
+        packed = [(PACKED, pack(codes, self.header.bits_per_code)) for codes in alike]
+        if self._prior is None:
+            return packed
+        coded = [(RANGE_CODED, row) for row in self._prior.pack(np.stack(alike))]
+        return [min(pair, key=lambda found: len(found[1])) for pair in zip(packed, coded, strict=True)]
+
+    def _write(self, frames: int, coding: int, payload: bytes) -> None:
+        if self.num_frames % self.header.frames_per_chunk:
+            raise ValueError(f"only the last chunk may have fewer than {self.header.frames_per_chunk} frames")
         fields = varint(frames * 4 + coding) + varint(len(payload))
         number = self.num_frames // self.header.frames_per_chunk
         chunk = fields + CRC.pack(chunk_crc(number, fields, payload)) + payload
         write_all(self._file, chunk)
         self.num_frames += frames
         self._index.add(len(chunk))
-
-    def _payload(self, codes: NDArray[np.integer]) -> tuple[int, bytes]:
-        """The codes in the coding that takes fewer bytes; packed where both take as many."""
-        packed = pack(codes, self.header.bits_per_code)
-        coded = packed if self._prior is None else self._prior.pack(codes)
-        return (RANGE_CODED, coded) if len(coded) < len(packed) else (PACKED, packed)
 
     def close(self, num_samples: int | None = None) -> None:
         """Write the trailer; leave the file open. `num_samples` is needed if the header has none."""
@@ -82,8 +96,6 @@ class Writer:
         header = self.header
         if self._closed:
             raise ValueError("the stream is closed")
-        if self.num_frames % header.frames_per_chunk:
-            raise ValueError(f"only the last chunk may have fewer than {header.frames_per_chunk} frames")
         if codes.ndim != 3 or codes.shape[::2] != (header.channels, header.num_codebooks):
             expected = f"[{header.channels}, frame, {header.num_codebooks}]"
             raise ValueError(f"codes of shape {list(codes.shape)}, expected {expected}")
