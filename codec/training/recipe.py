@@ -41,13 +41,15 @@ class Tuning:
 class PriorRecipe:
     """How the prior is fitted in the end; a few minutes on two cores for 24 codebooks."""
 
-    frames: int = 200_000  # to learn from
-    segment_seconds: float = 2.0  # of audio that is a chunk: no context reaches beyond it
+    frames: int = 600_000  # to learn from
+    chunk_seconds: int = 2  # no context reaches beyond it
+    chunks_per_segment: int = 3  # coded in a row
     epochs: int = 4
-    batch_size: int = 256  # frames
-    learning_rate: float = 6e-3
-    wide: int = 64  # hidden units of the first layer
-    narrow: int = 32  # and of the second
+    batch_size: int = 512  # frames
+    learning_rate: float = 4e-3
+    decay: float = 0.2  # of the weights, in the rate of learning
+    wide: int = 128  # hidden units of the first layer
+    narrow: int = 48  # and of the second
 
 
 @dataclasses.dataclass(frozen=True)
