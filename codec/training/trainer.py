@@ -280,14 +280,15 @@ class _Run:
 
     def _arrays(self, batch: Batch) -> Arrays:
         """A batch as the step wants it; in the warm-up with the noise that stands for its items' rates."""
-        count, frames = len(batch.audio), self.spec.segment_length // self.codec.config.hop_length
-        generator = np.random.default_rng(batch.latent_noise_seed)
-        noise = np.zeros((count, 0, 0), np.float32)
+        frames = self.spec.segment_length // self.codec.config.hop_length
+        generators = [np.random.default_rng(seed) for seed in batch.seeds]
+        noise = np.zeros((len(batch.audio), 0, 0), np.float32)
         if self.progress.stage == "warm-up":
+            shape = (frames, self.codec.config.latent_dim)
+            noise = np.stack([rng.standard_normal(shape, np.float32) for rng in generators])
             variances = [self.recipe.noise_variance(int(number)) for number in batch.num_codebooks]
-            noise = generator.standard_normal((count, frames, self.codec.config.latent_dim), np.float32)
             noise *= np.sqrt(variances).astype(np.float32)[:, None, None]
-        kept = draw_kept(generator, (count, frames), self.recipe.tuning)
+        kept = np.concatenate([draw_kept(rng, (1, frames), self.recipe.tuning) for rng in generators])
         return Arrays(batch.audio, batch.num_codebooks, batch.noise_start, noise, kept)
 
     def _advance(self, steps: int, seconds: float) -> None:
