@@ -50,7 +50,8 @@ class DecoderStage:
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
         self.codec, self.recipe, self.tuning = codec, recipe, recipe.tuning
         config, policy = codec.config, codec.dtype_policy.name
-        self.crop_length = round(self.tuning.crop_seconds * config.sample_rate)
+        there = round(recipe.segment_seconds * config.sample_rate) - config.hop_length - codec.latency
+        self.crop_length = min(round(self.tuning.crop_seconds * config.sample_rate), there)
         self.discriminators = Discriminators(
             config.sample_rate,
             self.tuning.windows,
