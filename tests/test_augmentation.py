@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.training import augmentation
@@ -36,6 +36,7 @@ def test_the_peak_is_limited_without_clipping(peak: float) -> None:
     np.testing.assert_allclose(limited / min(peak, 0.99), segment / peak, rtol=1e-5) if peak > 0.1 else None
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 5000), st.integers(0, 100))
 def test_all_of_it_keeps_length_and_type(length: int, seed: int) -> None:
     always = Augmentation(

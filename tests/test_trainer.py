@@ -21,7 +21,7 @@ from codec.compression import compress, decompress
 from codec.config import CodecConfig
 from codec.errors import AudioError, CodecError, PresetError
 from codec.presets import load_codec
-from codec.training import checkpoint, trainer
+from codec.training import checkpoint, schedule, trainer
 from codec.training.checkpoint import Progress, read_progress
 from codec.training.recipe import Recipe, Tuning, recipe_for
 from codec.training.steps import TensorFlowStepper
@@ -352,9 +352,9 @@ def recipe(steps: int, part: float = 0, minutes: float = 60) -> Recipe:
     ],
 )
 def test_how_much_of_a_stage_is_done(recipe: Recipe, progress: Progress, done: float) -> None:
-    assert trainer._fraction(recipe, progress) == pytest.approx(done)
+    assert schedule.fraction(recipe, progress) == pytest.approx(done)
     last = progress.stage == ("decoder" if recipe.tuning.part else "joint")
-    assert trainer._finished(recipe, progress) is (done == 1 and last)
+    assert schedule.finished(recipe, progress) is (done == 1 and last)
 
 
 def test_the_noise_of_the_warm_up() -> None:

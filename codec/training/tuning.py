@@ -61,7 +61,9 @@ class DecoderStage:
         )
         self.trainee = Trainee(codec.decoder.trainable_variables, BETAS)
         self.critics = Trainee(self.discriminators.trainable_variables, BETAS)
-        self.norms = keras.Variable(np.zeros(2, np.float32), trainable=False, dtype="float32", name="norms")
+        self.norms = keras.Variable(
+            np.zeros(2, np.float32), trainable=False, dtype="float32", aggregation="mean", name="norms"
+        )
 
     def state(self) -> dict[str, keras.Variable]:
         weights = named_weights(self.codec)
