@@ -76,12 +76,10 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def two(code: str, *arguments: object, **environment: str) -> list[str]:
+def two(code: str, *arguments: object) -> list[str]:
     """Run a program as two processes that know of each other; gives what each printed."""
     ports = free_ports(2)
-    processes = [
-        tiny.start(code, *arguments, TF_CONFIG=settings(number, ports), **environment) for number in range(2)
-    ]
+    processes = [tiny.start(code, *arguments, TF_CONFIG=settings(number, ports)) for number in range(2)]
     return [tiny.finish(process) for process in processes]
 
 
@@ -102,7 +100,7 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     assert set(found) == set(expected)
     assert np.mean(np.abs(found["master"] - expected["master"]) > 1e-4) < 0.02
     for name in expected:
-        if name.startswith(("weights.quantizer", "weights.encoder.standardize")):
+        if name.startswith(("told", "weights.quantizer", "weights.encoder.standardize")):
             np.testing.assert_allclose(found[name], expected[name], atol=2e-3, err_msg=name)
 
 
@@ -119,7 +117,7 @@ def test_two_processes_are_as_one(
     assert len(list((output / "training" / "board").iterdir())) == 1
     # They go on together, to the decoder stage.
     printed = two(SIDE, *inputs, output, 4, 0.5)
-    assert printed[0].splitlines()[0].startswith("going on after 2 steps")
+    assert "\ngoing on after 2 steps" in printed[0]
     assert printed[0].splitlines()[-1] == printed[1].splitlines()[-1]
     assert printed[1].startswith("2 ")  # stages
 
@@ -150,12 +148,12 @@ import jax
 assert jax.local_device_count() == int(sys.argv[2])
 bench = tiny.bench()
 batch = tiny.arrays(bench.stage.codec, 4)._replace(num_codebooks=np.array([3, 1, 2, 3], np.int32))
-for number in range(2):
-    bench.stepper.step(batch, 1e-3, number)
+report = bench.stepper.step(batch, 1e-3, 0)
 if jax.local_device_count() > 1:
     assert len(bench.stepper.values[0].sharding.device_set) == 2
 bench.stepper.settle()
-np.savez(sys.argv[1], **tiny.values(bench.stage))
+told = {**report.figures, "norm": report.gradient_norm}
+np.savez(sys.argv[1], **tiny.values(bench.stage), **{f"told {name}": value for name, value in told.items()})
 """
 
 
@@ -163,7 +161,8 @@ np.savez(sys.argv[1], **tiny.values(bench.stage))
 def test_two_devices_on_jax_are_as_one(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     for count in (1, 2):
-        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
+        quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # half the time to compile
+        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", **quick}
         tiny.finish(tiny.start(JAX, tmp_path / f"{count}.npz", count, KERAS_BACKEND="jax", **flags))
     with np.load(tmp_path / "2.npz") as found, np.load(tmp_path / "1.npz") as expected:
         same(dict(found), dict(expected))
@@ -177,14 +176,12 @@ def test_alone() -> None:
     assert (replicas.part, replicas.count, replicas.chief) == (WHOLE, 1, True)
 
 
-def test_a_batch_that_does_not_divide(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_batch_that_does_not_divide(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a batch of 2 does not divide among 3 devices"):
-        train(inputs[0], tmp_path, tiny.recipe(1), print, replicas=Replicas(Part(0, 3), 3))
+        train(tmp_path, tmp_path, tiny.recipe(1), print, replicas=Replicas(Part(0, 3), 3))
 
 
-@pytest.mark.parametrize(
-    "wrong", ["{", "[]", '{"cluster": {"worker": ["here:1"]}, "task": {"type": "boss"}}']
-)
+@pytest.mark.parametrize("wrong", ["{", '{"cluster": {"worker": ["here:1"]}, "task": {"type": "boss"}}'])
 def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv("TF_CONFIG", wrong)
     with pytest.raises(CodecError, match="TF_CONFIG is of no use"):

@@ -97,7 +97,7 @@ def find_replicas() -> Replicas:
     if "TF_CONFIG" in os.environ:
         try:
             return StrategyReplicas(tf.distribute.MultiWorkerMirroredStrategy())
-        except (AttributeError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             raise CodecError(f"TF_CONFIG is of no use: {error}") from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return StrategyReplicas(tf.distribute.MirroredStrategy())

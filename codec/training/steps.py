@@ -155,7 +155,9 @@ class JaxStepper:
         devices = Mesh(np.array(jax.local_devices()), ("batch",))
         self.everywhere = NamedSharding(devices, PartitionSpec())
         self.shared = NamedSharding(devices, PartitionSpec("batch"))
-        self.graph = jax.jit(self._step, static_argnames="turn", donate_argnums=0)
+        self.graph = jax.jit(
+            self._step, static_argnames="turn", donate_argnums=0, out_shardings=self.everywhere
+        )
         self.reload()
 
     def reload(self) -> None:
