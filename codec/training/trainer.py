@@ -303,7 +303,8 @@ class _Run:
         """Count steps and the chief's seconds; where one process is to stop, all are."""
         seconds *= self.replicas.chief
         seconds, stops = self.replicas.total(seconds, float(self.interrupts.waiting))
-        self.interrupts.waiting = stops > 0
+        if stops:
+            self.interrupts.waiting = True
         progress, audio = self.progress, steps * self.recipe.batch_size * self.recipe.segment_seconds
         self.progress = dataclasses.replace(
             progress,
