@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from codec.training.replicas import Replicas
 
 
 def use_one_core() -> None:
@@ -16,17 +18,20 @@ def use_one_core() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def load_backend(say: Callable[[str], None]) -> None:
-    """Import Keras and its backend for training, JAX where TensorFlow is not installed.
+def load_backend(say: Callable[[str], None]) -> Replicas:
+    """Import Keras and its backend for training, JAX where TensorFlow is not installed; find what trains together.
 
     TensorFlow is set up by what makes it quicker in training and is not wanted anywhere else. It writes to stderr
     meanwhile, whatever it is told; that is dropped. What takes so long is told to `say`.
 
-    Raises ClickException, saying what to install, where there is nothing to train with.
+    Raises ClickException, saying what to install, where there is nothing to train with, and CodecError where TF_CONFIG
+    cannot be used.
     """
     if not (_installed("keras") and (_installed("tensorflow") or _installed("jax"))):
         words = "training needs Keras, and TensorFlow or JAX: pip install keras tensorflow"
         raise click.ClickException(words)
+    from cli.silence import silent_stderr
+
     say("starting; the first steps come in about two minutes")
     if not _installed("tensorflow"):
         os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -35,24 +40,12 @@ def load_backend(say: Callable[[str], None]) -> None:
     os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")  # the two halves of a batch side by side,
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // 2)))  # each with half the cores
-    with _silent_stderr():
-        import keras  # noqa: F401
+    with silent_stderr():
+        from codec.training.replicas import find_replicas
+
+        return find_replicas()
 
 
 def _installed(package: str) -> bool:
     """Say whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 nowhere: C++ code writes to it without asking Python."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -18,6 +18,7 @@ class Status:
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.terminal = not quiet and sys.stderr.isatty()
+        self.screen = self.show if self.terminal else None
         self.shown_at = 0.0
 
     def say(self, line: str) -> None:

@@ -11,9 +11,8 @@ from cli.backend import load_backend
 from cli.options import force, quiet
 from cli.status import Status
 
-FOLDER, COUNT = click.Path(path_type=Path), click.IntRange(min=1)
+FOLDER, COUNT, DEVICE = click.Path(path_type=Path), click.IntRange(min=1), click.Choice(["cpu", "gpu"])
 HOURS, SECONDS = click.FloatRange(min=0, min_open=True), click.FloatRange(min=0.5)
-DEVICE = click.Choice(["cpu", "gpu"])
 CHECKPOINT = "training/checkpoint.safetensors"
 
 
@@ -44,16 +43,17 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     if (output / "config.json").is_file() and not (output / CHECKPOINT).is_file() and not force:
         raise click.ClickException(f"{output} is a model with no training to go on; --force overwrites it")
     status = Status(quiet)
-    load_backend(status.say)
+    replicas = load_backend(status.say)
     from codec.presets import load_codec
     from codec.training.recipe import recipe_for
     from codec.training.steps import present_policy
     from codec.training.trainer import train as run
 
     recipe = recipe_for(**{name: value for name, value in given.items() if value is not None})
-    codec = load_codec(start, present_policy()) if start else None
+    with replicas.scope():
+        codec = load_codec(start, present_policy()) if start else None
     try:
-        run(folder, output, recipe, status.say, codec, show=status.show if status.terminal else None)
+        run(folder, output, recipe, status.say, codec, show=status.screen, replicas=replicas)
     except KeyboardInterrupt as stopped:
         raise click.ClickException(str(stopped) or "interrupted before the training began") from stopped
     finally:

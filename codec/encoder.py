@@ -11,7 +11,7 @@ all of it trains on from there.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,6 +22,18 @@ from codec.layers import ConvNeXtBlock, dense, layer_norm
 from codec.spectral import Analysis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
 from codec.tables import BAND_SCALE, VARIANCE_FLOOR, latent_shares, variance_targets
+
+
+class Moments(NamedTuple):
+    """What is averaged of a batch, [dim] each; of the parts of a batch, these are averaged again."""
+
+    mean: Tensor
+    square: Tensor  # mean of the squares
+
+
+def moments(values: Tensor) -> Moments:
+    """Those of [batch, frame, dim]."""
+    return Moments(ops.mean(values, axis=(0, 1)), ops.mean(ops.square(values), axis=(0, 1)))
 
 
 class Standardize(StreamingLayer):
@@ -63,10 +75,10 @@ class Standardize(StreamingLayer):
         """What each dimension is divided by, [dim]."""
         return ops.matmul(self.blocks, ops.sqrt(self.variance / self.targets + VARIANCE_FLOOR))
 
-    def update(self, standardized: Tensor, decay: float) -> None:
-        """Move the statistics towards those of a batch, given what `step` made of it: [batch, frame, dim]."""
-        mean = ops.mean(standardized, axis=(0, 1))
-        variance = ops.matmul(ops.mean(ops.square(standardized - mean), axis=(0, 1)), self.blocks) / self.dims
+    def update(self, found: Moments, decay: float) -> None:
+        """Move the statistics towards those of a batch, given the moments of what `step` made of it."""
+        mean = found.mean
+        variance = ops.matmul(found.square - ops.square(mean), self.blocks) / self.dims
         self.mean.assign(self.mean + (1 - decay) * self._scale() * mean)
         self.variance.assign(self.variance * (decay + (1 - decay) * variance / self.targets))
 

@@ -166,7 +166,7 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         """Move the codebooks by what one training step counted; call it outside the gradient.
 
         Of several replicas each brings its own movement. Every assignment merges them: the averages are averaged, and
-        what the codebooks are given is that of the first replica; so what is read back is the same on all.
+        what the codebooks are given is that of the first replica of each machine; so all hold the same in the end.
         """
         self._keep(move(self._averages(), movement.batch, self.decay))
         self.codebooks.assign(movement.fresh)

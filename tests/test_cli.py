@@ -206,8 +206,8 @@ class TestTrain:
         """What the trainer is called with, in place of training."""
         given: dict[str, Any] = {}
 
-        def record(folder: Path, output: Path, recipe: object, say: Any, codec: object, show: Any) -> None:
-            given.update(folder=folder, output=output, recipe=recipe, codec=codec, show=show)
+        def record(folder: Path, output: Path, recipe: Any, say: Any, codec: Any, **more: Any) -> None:
+            given.update(folder=folder, output=output, recipe=recipe, codec=codec, **more)
             say("step 1")
 
         monkeypatch.setattr("codec.training.trainer.train", record)
@@ -218,7 +218,7 @@ class TestTrain:
         assert (given["folder"], given["output"]) == (folder, folder / "model")
         recipe = given["recipe"]
         assert (recipe.steps, recipe.batch_size, recipe.segment_seconds) == (5, 2, 1.0)
-        assert (given["codec"], given["show"]) == (None, None)
+        assert (given["codec"], given["show"], given["replicas"].count) == (None, None, 1)
         assert said.stdout == ""
         assert said.stderr.splitlines()[0].startswith("starting")
         assert said.stderr.splitlines()[1:] == ["step 1"]

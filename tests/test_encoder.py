@@ -8,7 +8,7 @@ import pytest
 from contract import check_streams, white
 
 from codec.config import CodecConfig
-from codec.encoder import Encoder, Standardize, pair
+from codec.encoder import Encoder, Standardize, moments, pair
 from codec.tables import BAND_SCALE
 
 SHARES = ((3, 0.8), (1, 0.2))
@@ -66,7 +66,7 @@ def test_statistics_settle_and_hold_the_shares() -> None:
     sizes, means = np.array([2, 1, 0.5, 30]), np.array([5, -3, 0.5, 100])
     for _ in range(120):
         x = (generator.standard_normal((4, 50, 4)) * sizes + means).astype(np.float32)
-        layer.update(layer(x), decay=0.9)
+        layer.update(moments(layer(x)), decay=0.9)
     np.testing.assert_allclose(layer.mean.numpy(), means, atol=0.1 * sizes.max())
     np.testing.assert_allclose(layer.variance.numpy(), [np.mean([4, 1, 0.25]), 900], rtol=0.05)
     y = layer(x).numpy()
@@ -85,7 +85,7 @@ def test_one_update_in_numpy() -> None:
     scale = np.sqrt(variance / targets)[[0, 0, 0, 1]]
     standardized = layer(x).numpy()
     np.testing.assert_allclose(standardized, (x - mean) / scale, atol=1e-5)
-    layer.update(standardized, decay=0.75)
+    layer.update(moments(standardized), decay=0.75)
     found = x.mean(axis=(0, 1))
     np.testing.assert_allclose(layer.mean.numpy(), 0.75 * mean + 0.25 * found, atol=1e-5)
     squares = np.mean((x - found) ** 2, axis=(0, 1))

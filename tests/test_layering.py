@@ -62,7 +62,12 @@ FORBIDDEN = {
 }
 
 # The few places that know which backend Keras runs on.
-TENSORFLOW = ("codec/compiled.py", "codec/export.py", "codec/training/steps.py")
+TENSORFLOW = (
+    "codec/compiled.py",
+    "codec/export.py",
+    "codec/training/replicas.py",
+    "codec/training/steps.py",
+)
 JAX = ("codec/compiled.py", "codec/training/steps.py")
 
 # Loaded only when a verb runs, so that `lamella --help` is quick.

@@ -21,9 +21,10 @@ from codec.compression import compress, decompress
 from codec.config import CodecConfig
 from codec.errors import AudioError, CodecError, PresetError
 from codec.presets import load_codec
-from codec.training import checkpoint, trainer
+from codec.training import checkpoint, schedule, trainer
 from codec.training.checkpoint import Progress, read_progress
 from codec.training.recipe import Recipe, Tuning, recipe_for
+from codec.training.replicas import Replicas
 from codec.training.steps import TensorFlowStepper
 from codec.training.trainer import train
 from codec.training.validation import Validation
@@ -209,6 +210,33 @@ def test_an_interrupt_waits_for_the_step_and_for_saving(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+class OtherStops(Replicas):
+    """Among several processes, of which another one is interrupted in the first step."""
+
+    def total(self, *values: float) -> list[float]:
+        return [*values[:1], *(value + 1 for value in values[1:])]
+
+
+def test_where_one_process_stops_all_do(whole: Whole, tmp_path: Path) -> None:
+    output = copy_of(whole.output, tmp_path / "model")
+    more = dataclasses.replace(RECIPE, steps=20)
+    with pytest.raises(KeyboardInterrupt, match="stopped after 9 steps"):
+        train(whole.folder, output, more, silent, replicas=OtherStops())
+    progress, _ = read_progress(output / "training") or (Progress(), None)
+    assert progress.step == 9
+
+
+def test_only_the_chief_writes_and_speaks(whole: Whole, tmp_path: Path) -> None:
+    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    other = Replicas(chief=False)
+    results = train(whole.folder, output, dataclasses.replace(RECIPE, steps=7), said.append, replicas=other)
+    assert results is not None and said == []
+    after = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    new = {path.parent.name for path in after.keys() - before.keys()}
+    assert new == {"cache"} and all(after[path] == before[path] for path in before)
+
+
 def test_from_a_codec_no_warm_up(whole: Whole, tmp_path: Path) -> None:
     said: list[str] = []
     codec = load_codec(whole.output)
@@ -352,9 +380,9 @@ def recipe(steps: int, part: float = 0, minutes: float = 60) -> Recipe:
     ],
 )
 def test_how_much_of_a_stage_is_done(recipe: Recipe, progress: Progress, done: float) -> None:
-    assert trainer._fraction(recipe, progress) == pytest.approx(done)
+    assert schedule.fraction(recipe, progress) == pytest.approx(done)
     last = progress.stage == ("decoder" if recipe.tuning.part else "joint")
-    assert trainer._finished(recipe, progress) is (done == 1 and last)
+    assert schedule.finished(recipe, progress) is (done == 1 and last)
 
 
 def test_the_noise_of_the_warm_up() -> None:

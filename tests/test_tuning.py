@@ -133,6 +133,13 @@ def test_discriminators_learn_to_tell_and_the_decoder_to_follow(bench: Bench) ->
     assert distances[-1] < 1.05 * distances[0]
 
 
+def test_a_crop_is_shorter_than_the_segment(bench: Bench) -> None:
+    recipe = dataclasses.replace(tiny.bench().recipe, tuning=dataclasses.replace(SMALL, crop_seconds=9.0))
+    stage = DecoderStage(bench.stage.codec, recipe)
+    room = recipe.segment_seconds * tiny.RATE - bench.stage.codec.latency - stage.crop_length
+    assert bench.stage.crop_length < stage.crop_length and 0 <= room <= 2 * tiny.CONFIG.hop_length
+
+
 def test_the_crop_is_placed_by_the_batch(bench: Bench) -> None:
     batch = tiny.arrays(bench.stage.codec)
     starts = [

@@ -135,6 +135,6 @@ def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Wait for a process that must succeed; gives what it printed."""
-    printed, errors = process.communicate(timeout=300)
+    printed, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return printed

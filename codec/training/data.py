@@ -3,7 +3,8 @@
     Corpus --draw_batch(spec, step)--> Batch --prefetch--> the trainer
 
 A batch depends on (corpus, spec, step) alone: it is the same on every backend, on every machine and after
-every resume, and it holds every random number that the training step needs. Numpy only.
+every resume, and it holds every random number that the training step needs. Each item has its own, so that of several
+processes each can draw its part of one batch. Numpy only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codec.training.augmentation import Augmentation, augment, rms
 from codec.training.corpus import FULL_SCALE, AudioFile, Corpus, FileSet, build_cache
 
 __all__ = [
@@ -35,7 +37,6 @@ __all__ = [
 QUIET_RMS = 1e-4  # segments below are drawn again, at most MAX_REDRAWS times
 MAX_REDRAWS = 4
 LONGEST_GAP = 0.5  # seconds of silence between the repeats of a file shorter than a segment
-PEAK_LIMIT = 0.99
 NOISE_STARTS = 4096
 FOREGROUND = "speech"  # the group that stays the louder one of a mix
 
@@ -57,57 +58,69 @@ def rate_shares(codebooks: tuple[int, ...]) -> tuple[RateShare, ...]:
     return tuple(RateShare(count, w / sum(weights)) for count, w in zip(codebooks, weights, strict=True))
 
 
+class Part(NamedTuple):
+    """One of several equal parts, such as that which one of several processes draws."""
+
+    number: int  # from 0
+    total: int
+
+
+WHOLE = Part(0, 1)
+
+
 @dataclass(frozen=True)
 class BatchSpec:
     """What a batch is made of; with a step number it fixes every sample and random number of that batch.
 
-    segment_length: samples. gain, mix_level: ranges in dB (mix_level: how far the second item of a mix lies
-    below the first). band_limits: Hz. *_probability: per item.
+    batch_size: items, in all parts together. segment_length: samples. part: the one to draw.
     """
 
     batch_size: int
     segment_length: int
     seed: int = 0
     rates: tuple[RateShare, ...] = rate_shares((3, 6, 12, 24))
-    gain_probability: float = 0.8
-    gain: tuple[float, float] = (-12.0, 6.0)
-    mix_probability: float = 0.15
-    mix_level: tuple[float, float] = (0.0, 15.0)
-    band_limit_probability: float = 0.1
-    band_limits: tuple[float, ...] = (8000.0, 12000.0, 16000.0, 22000.0)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    part: Part = WHOLE
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.segment_length < 1:
             raise ValueError(
                 f"batch_size {self.batch_size} and segment_length {self.segment_length} must be >= 1"
             )
+        if self.batch_size % self.part.total:
+            raise ValueError(
+                f"a batch of {self.batch_size} does not divide into {self.part.total} equal parts"
+            )
         if not self.rates or abs(sum(share for _, share in self.rates) - 1) > 1e-6:
             raise ValueError(f"the shares of rates must sum to 1, found {self.rates}")
 
 
 class Batch(NamedTuple):
-    """One training batch, numpy arrays.
+    """One training batch, or a part of it, numpy arrays.
 
-    audio:             float32 [batch, time, 1], peak at most 0.99
-    num_codebooks:     int32 [batch], how many codebooks each item is coded with
-    noise_start:       int32 [batch], 0 .. 4095, where the decoder's noise begins
-    latent_noise_seed: int, 0 .. 2**31 - 2, for noise drawn on the device
+    audio:         float32 [batch, time, 1], peak at most 0.99
+    num_codebooks: int32 [batch], how many codebooks each item is coded with
+    noise_start:   int32 [batch], 0 .. 4095, where the decoder's noise begins
+    seeds:         int32 [batch], 0 .. 2**31 - 2, for what else is drawn for each item
     """
 
     audio: np.ndarray
     num_codebooks: np.ndarray
     noise_start: np.ndarray
-    latent_noise_seed: int
+    seeds: np.ndarray
 
 
 def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
     """Draw the batch of a step (>= 0) from the files to learn from: the same arguments, the same batch."""
-    rng = np.random.default_rng((spec.seed, step))
-    num_codebooks = _draw_rates(rng, spec)
-    noise_start = rng.integers(NOISE_STARTS, size=spec.batch_size, dtype=np.int32)
-    latent_noise_seed = int(rng.integers(2**31 - 1))
-    items = [_draw_item(rng, corpus, spec) for _ in range(spec.batch_size)]
-    return Batch(np.stack(items)[:, :, None], num_codebooks, noise_start, latent_noise_seed)
+    size = spec.batch_size // spec.part.total
+    rows = range(spec.part.number * size, (spec.part.number + 1) * size)
+    rates = _draw_rates(np.random.default_rng((spec.seed, step)), spec)[rows.start : rows.stop]
+    # From 1 on: numpy takes numbers with a 0 after them for the same seed.
+    generators = [np.random.default_rng((spec.seed, step, 1 + row)) for row in rows]
+    noise_start = np.array([rng.integers(NOISE_STARTS) for rng in generators], np.int32)
+    seeds = np.array([rng.integers(2**31 - 1) for rng in generators], np.int32)
+    items = [_draw_item(rng, corpus, spec) for rng in generators]
+    return Batch(np.stack(items)[:, :, None], rates, noise_start, seeds)
 
 
 def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
@@ -127,17 +140,13 @@ def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
 
 
 def _draw_item(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec) -> np.ndarray:
-    """Draw one segment, float32 [time], and augment it."""
+    """Draw one segment, float32 [time], or a mix of two, and augment it."""
     group = corpus.train.draw_group(rng)
-    if rng.random() < spec.mix_probability:
+    if rng.random() < spec.augmentation.mix_probability:
         segment = _draw_mix(rng, corpus, spec, group)
     else:
         segment = _draw_segment(rng, corpus, corpus.train, group, spec.segment_length)
-    if rng.random() < spec.band_limit_probability:
-        segment = _band_limit(segment, rng.choice(spec.band_limits), corpus.sample_rate)
-    decibels = rng.uniform(*spec.gain) if rng.random() < spec.gain_probability else 0.0
-    sign = 1 if rng.random() < 0.5 else -1
-    return _limit_peak(segment * np.float32(sign * 10 ** (decibels / 20)))
+    return augment(rng, segment, corpus.sample_rate, spec.augmentation)
 
 
 def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: int) -> np.ndarray:
@@ -150,8 +159,8 @@ def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: 
         first, second = second, first
     front = _draw_segment(rng, corpus, corpus.train, first, spec.segment_length)
     back = _draw_segment(rng, corpus, corpus.train, second, spec.segment_length)
-    level = _rms(front) / max(_rms(back), QUIET_RMS) * 10 ** (-rng.uniform(*spec.mix_level) / 20)
-    return front + back * np.float32(level)
+    below = rng.uniform(*spec.augmentation.mix_level)  # dB
+    return front + back * np.float32(rms(front) / max(rms(back), QUIET_RMS) * 10 ** (-below / 20))
 
 
 def _draw_segment(
@@ -168,30 +177,9 @@ def _draw_segment(
             whole = corpus.samples[file.start : file.start + file.length]
             segment = np.resize(np.pad(whole, (0, gap)), length)
         segment = segment.astype(np.float32) / np.float32(FULL_SCALE)
-        if _rms(segment) >= QUIET_RMS:
+        if rms(segment) >= QUIET_RMS:
             break
     return segment
-
-
-def _band_limit(segment: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
-    """Remove what lies above `cutoff` (Hz) with a raised-cosine slope 5 % wide, as in a resampled source."""
-    spectrum = np.fft.rfft(segment)
-    bin_width = sample_rate / len(segment)  # Hz
-    above = np.arange(len(spectrum), dtype=np.float32) * np.float32(bin_width) - np.float32(cutoff)
-    slope = np.clip(above / np.float32(0.05 * cutoff), 0, 1)
-    spectrum *= 0.5 + 0.5 * np.cos(np.pi * slope)
-    return np.fft.irfft(spectrum, len(segment)).astype(np.float32)
-
-
-def _limit_peak(segment: np.ndarray) -> np.ndarray:
-    """Scale a segment down if its peak exceeds 0.99; nothing is clipped."""
-    peak = float(np.abs(segment).max())
-    return segment * np.float32(PEAK_LIMIT / peak) if peak > PEAK_LIMIT else segment
-
-
-def _rms(segment: np.ndarray) -> float:
-    """Give the root mean square of float32 [time]."""
-    return float(np.sqrt(np.dot(segment, segment) / len(segment)))
 
 
 def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from codec.bitstream.prior import (
 )
 from codec.light import LightCodec
 from codec.presets import load_light, save_prior
+from codec.training.augmentation import PLAIN
 from codec.training.data import BatchSpec, Corpus, build_cache, draw_batch
 from codec.training.recipe import PriorRecipe
 
@@ -60,14 +61,7 @@ def code(codec: LightCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
     config = codec.config
     chunk = recipe.chunk_seconds * config.restart_frames
     frames = recipe.chunks_per_segment * chunk
-    spec = BatchSpec(
-        SEGMENTS,
-        frames * config.hop_length,
-        SEED,
-        gain_probability=0.0,
-        mix_probability=0.0,
-        band_limit_probability=0.0,
-    )
+    spec = BatchSpec(SEGMENTS, frames * config.hop_length, SEED, augmentation=PLAIN)
     there = sum(file.length for file in corpus.train) // config.hop_length
     batches = -(-min(recipe.frames, there) // (SEGMENTS * frames))
     coded = [_coded(codec, draw_batch(corpus, spec, number).audio) for number in range(batches)]

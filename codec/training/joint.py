@@ -12,12 +12,14 @@ import keras
 from keras import ops
 
 from codec.codebook import Averages
+from codec.encoder import Moments, moments
 from codec.model import Codec
 from codec.presets import named_weights
 from codec.quantizer import Movement
 from codec.streaming import Tensor
 from codec.training import losses
 from codec.training.recipe import Recipe
+from codec.training.replicas import first_over_replicas, mean_over_replicas, sum_over_replicas
 from codec.training.steps import Arrays, Differentiate, Report
 from codec.training.trainee import Trainee, others
 
@@ -52,9 +54,10 @@ class JointStage:
             lambda master: self.loss(master, parts, scales), self.trainee.master.value
         )
         norm = self.trainee.learn(gradient, learning_rate, recipe.gradient_norm, recipe.averaging)
-        self.codec.encoder.standardize.update(moved.latents, STATISTICS_DECAY)
+        found = Moments(*mean_over_replicas(tuple(moments(moved.latents))))
+        self.codec.encoder.standardize.update(found, STATISTICS_DECAY)
         if moved.movement is not None:
-            self.codec.quantizer.update(moved.movement)
+            self.codec.quantizer.update(over_replicas(moved.movement))
         return Report(figures, norm)
 
     def loss(
@@ -120,3 +123,11 @@ def _merge_movements(first: Movement, second: Movement) -> Movement:
     counted = ops.sum(first.batch.counts, axis=-1) > 0
     batch = Averages(first.batch.counts + second.batch.counts, first.batch.sums + second.batch.sums)
     return Movement(batch, ops.where(counted[:, None, None], first.fresh, second.fresh))
+
+
+def over_replicas(movement: Movement) -> Movement:
+    """The same over the replicas of a step: sums of what they counted, and candidates of the first that counted any."""
+    counted = ops.sum(movement.batch.counts, axis=-1) > 0
+    return Movement(
+        Averages(*sum_over_replicas(tuple(movement.batch))), first_over_replicas(movement.fresh, counted)
+    )

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
+from keras import ops
 
 from codec.streaming import Tensor
+from codec.training.replicas import mean_over_replicas, of_first_replica
 from codec.training.trainee import Trainee
 
 TURNS = 2  # a stage may do one thing at even steps and another at odd ones; each is a graph of its own
@@ -78,56 +80,102 @@ def halves_of(arrays: Arrays) -> list[Arrays]:
 
 
 class TensorFlowStepper:
-    """A step by `tf.GradientTape`; variables are always up to date."""
+    """A step by `tf.GradientTape`; variables are always up to date.
+
+    Made in the scope of a `tf.distribute` strategy, as its stage must be too, it takes the step on all replicas. This
+    process gives it its own part of the batch.
+    """
 
     def __init__(self, stage: Stage) -> None:
         import tensorflow as tf
 
-        self.stage, self.tape = stage, tf.GradientTape
-        self.graph = tf.function(self._step, autograph=False)
+        self.stage, self.tf, self.strategy = stage, tf, tf.distribute.get_strategy()
+        self.graph = tf.function(self._steps, autograph=False)
+        self.reload()
 
     def step(self, arrays: Arrays, learning_rate: float, number: int) -> Report:
-        return self.graph(halves_of(arrays), number % TURNS, np.float32(learning_rate))
+        reports = self.graph(self._deal(arrays), number % TURNS, np.float32(learning_rate))
+        return self.strategy.experimental_local_results(reports)[0]
 
     def settle(self) -> None:
         """Nothing to do."""
 
-    reload = settle
+    def reload(self) -> None:
+        """Give all replicas the first one's values."""
+        if self.strategy.num_replicas_in_sync > 1:
+            self.strategy.run(self.tf.function(self._spread, autograph=False))
+
+    def _spread(self) -> None:
+        variables = list(self.stage.state().values())
+        values = of_first_replica([ops.convert_to_tensor(variable) for variable in variables])
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def _deal(self, arrays: Arrays) -> Any:
+        """The halves of a batch, for each device of this process those of its part."""
+        several = self.strategy.num_replicas_in_sync > 1
+        devices = len(self.strategy.extended.worker_devices) if several else 1
+        if devices == 1:
+            return halves_of(arrays)
+        parts = [Arrays(*part) for part in zip(*[np.split(array, devices) for array in arrays], strict=True)]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: self.tf.nest.map_structure(
+                self.tf.constant, halves_of(parts[context.replica_id_in_sync_group % devices])
+            )
+        )
+
+    def _steps(self, parts: Any, turn: int, learning_rate: Tensor) -> Any:
+        return self.strategy.run(lambda given: self._step(given, turn, learning_rate), (parts,))
 
     def _step(self, parts: list[Arrays], turn: int, learning_rate: Tensor) -> Report:
-        return self.stage.step(parts, turn, learning_rate, self._differentiate)
+        figures, norm = self.stage.step(parts, turn, learning_rate, self._differentiate)
+        return Report(mean_over_replicas(figures), norm)
 
     def _differentiate(
         self, function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor
     ) -> tuple[Tensor, Any]:
-        with self.tape() as tape:
+        with self.tf.GradientTape() as tape:
             tape.watch(x)
             total, more = function(x)
         return tape.gradient(total, x), more
 
 
 class JaxStepper:
-    """A step as one compiled function of all values; they stay on the device between steps."""
+    """A step as one compiled function of all values; they stay on the device between steps.
+
+    Of several devices of this machine each has all values and an equal part of the batch, if it divides so.
+    """
 
     def __init__(self, stage: Stage) -> None:
         import jax
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
         self.stage, self.jax = stage, jax
         self.variables = list(stage.state().values())
-        self.graph = jax.jit(self._step, static_argnames="turn", donate_argnums=0)
+        devices = Mesh(np.array(jax.local_devices()), ("batch",))
+        self.everywhere = NamedSharding(devices, PartitionSpec())
+        self.shared = NamedSharding(devices, PartitionSpec("batch"))
+        self.graph = jax.jit(
+            self._step, static_argnames="turn", donate_argnums=0, out_shardings=self.everywhere
+        )
         self.reload()
 
     def reload(self) -> None:
         copy = self.jax.numpy.array  # the step takes its arguments' memory; variables keep their own
-        self.values = [copy(variable.value) for variable in self.variables]
+        values = [copy(variable.value) for variable in self.variables]
+        self.values = self.jax.device_put(values, self.everywhere)
 
     def settle(self) -> None:
         for variable, value in zip(self.variables, self.values, strict=True):
-            variable.assign(self.jax.numpy.array(value))
+            variable.assign(np.array(value))
 
     def step(self, arrays: Arrays, learning_rate: float, number: int) -> Report:
-        self.values, report = self.graph(self.values, arrays, np.float32(learning_rate), turn=number % TURNS)
+        sharded = self.jax.device_put(arrays, self._sharding(len(arrays.audio)))
+        self.values, report = self.graph(self.values, sharded, np.float32(learning_rate), turn=number % TURNS)
         return report
+
+    def _sharding(self, batch_size: int) -> Any:
+        return self.everywhere if batch_size % self.shared.mesh.size else self.shared
 
     def _step(self, values: list, arrays: Arrays, learning_rate: Any, turn: int) -> tuple[list, Report]:
         with keras.StatelessScope(list(zip(self.variables, values, strict=True))) as scope:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from codec.streaming import Tensor
+from codec.training.replicas import mean_over_replicas
 
 
 class Trainee:
@@ -54,10 +55,14 @@ class Trainee:
         return list(zip(self.weights, pieces, strict=True))
 
     def learn(self, gradient: Tensor, learning_rate: Tensor, limit: float, averaging: float) -> Tensor:
-        """One step of the optimizer on a gradient clipped to the norm `limit`; returns its norm before clipping."""
-        gradient, norm = clip(gradient, limit)
-        self.optimizer.learning_rate.assign(learning_rate)
-        self.optimizer.apply([gradient], [self.master])
+        """One step of the optimizer on a gradient clipped to the norm `limit`; returns its norm before clipping.
+
+        The gradient is the mean over the replicas first. `optimizer.apply` would merge gradients only after they were
+        clipped, so this calls what it would.
+        """
+        gradient, norm = clip(mean_over_replicas(gradient), limit)
+        self.optimizer.update_step(gradient, self.master, learning_rate)
+        self.optimizer.iterations.assign_add(1)
         count = ops.cast(self.optimizer.iterations, "float32")
         decay = ops.minimum(averaging, (1.0 + count) / (10.0 + count))
         self.average.assign(decay * self.average + (1.0 - decay) * self.master)

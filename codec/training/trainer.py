@@ -24,7 +24,7 @@ from codec.errors import AudioError, CodecError, PresetError
 from codec.model import Codec
 from codec.presets import DEFAULT_PRESET, PRIOR, save_codec
 from codec.training import checkpoint
-from codec.training.board import new_board
+from codec.training.board import NoBoard, new_board
 from codec.training.card import amount, clock, model_card
 from codec.training.checkpoint import Progress
 from codec.training.data import (
@@ -42,6 +42,8 @@ from codec.training.interrupts import Interrupts
 from codec.training.joint import JointStage
 from codec.training.memory import keep_freed_memory
 from codec.training.recipe import Recipe
+from codec.training.replicas import Replicas
+from codec.training.schedule import falling_rate, finished, fraction
 from codec.training.start import kmeans_start, pca_start
 from codec.training.steps import Arrays, Report, Stage, new_stepper, present_policy
 from codec.training.tuning import DecoderStage, draw_kept
@@ -56,11 +58,13 @@ MAX_SETBACKS = 10  # steps in a row that were not finite
 Say = Callable[[str], None]
 
 
-class Voice(NamedTuple):
-    """Where the words of a run go: lines that stay, and a status that replaces the last one."""
+class Session(NamedTuple):
+    """What is around a run in one process."""
 
-    say: Say
-    show: Say | None  # none: the status becomes a line now and then
+    say: Say  # lines that stay
+    show: Say | None  # a status that replaces the last one; none: it becomes a line now and then
+    interrupts: Interrupts
+    replicas: Replicas
 
 
 def train(
@@ -71,6 +75,7 @@ def train(
     codec: Codec | None = None,
     config: CodecConfig | None = None,
     show: Say | None = None,
+    replicas: Replicas | None = None,
 ) -> Validation | None:
     """Train a codec on a folder of audio and write it to `output` as a preset.
 
@@ -85,6 +90,8 @@ def train(
         codec: a trained one to start from.
         config: sizes of a new one; those of the default preset if not given.
         show: is given the present status after every step, to be shown in place of the last.
+        replicas: devices and processes that train together; `codec` must have been made in their scope. Only the
+            chief among the processes says anything.
 
     Returns:
         Figures of the finished preset; None if it was finished before.
@@ -93,14 +100,20 @@ def train(
         AudioError: there is no usable audio in the folder.
         PresetError: the run found in `output` cannot be read, or is that of a model of another size.
         CodecError: the state cannot be written, or the loss is no number again and again.
+        ValueError: the batch cannot be shared equally among the replicas.
         KeyboardInterrupt: stopped; its message says how far the run is.
     """
     keep_freed_memory()
+    replicas = replicas or Replicas()
+    if recipe.batch_size % replicas.count:
+        raise ValueError(f"a batch of {recipe.batch_size} does not divide among {replicas.count} devices")
+    if not replicas.chief:
+        say, show = (lambda line: None), None
     state = output / "training"
     found = checkpoint.read_progress(state)
     if found and config not in (None, found[1]):
         raise PresetError(f"{state} holds a run of a model of another size")
-    if found and _finished(recipe, found[0]) and (output / PRIOR).is_file():
+    if found and finished(recipe, found[0]) and (output / PRIOR).is_file():
         say(f"{output} is finished, after {amount(found[0])}; to go on, ask for more hours or steps")
         return None
     if not folder.is_dir():
@@ -108,12 +121,14 @@ def train(
     progress, config = found or (Progress(), config or CodecConfig())
     if codec and not found:
         progress, config = Progress(stage="joint"), codec.config
-    corpus = build_cache(folder, state / "cache", config.sample_rate, say)
+    with replicas.chief_first():
+        corpus = build_cache(folder, state / "cache", config.sample_rate, say)
     if found or codec is None:
         keras.utils.set_random_seed(recipe.seed)
-        codec = Codec(config, dtype=present_policy())
+        with replicas.scope():
+            codec = Codec(config, dtype=present_policy())
     with Interrupts(say) as interrupts:
-        run = _Run(codec, corpus, output, recipe, progress, Voice(say, show), interrupts)
+        run = _Run(codec, corpus, output, recipe, progress, Session(say, show, interrupts, replicas))
         if found:
             run.restore()
         return run.run()
@@ -129,25 +144,29 @@ class _Run:
         output: Path,
         recipe: Recipe,
         progress: Progress,
-        voice: Voice,
-        interrupts: Interrupts,
+        session: Session,
     ) -> None:
         self.codec, self.corpus, self.output, self.recipe = codec, corpus, output, recipe
-        self.progress, self.voice, self.interrupts = progress, voice, interrupts
-        self.say, self.state = voice.say, output / "training"
-        self.board = new_board(self.state / "board")
+        self.progress, self.state = progress, output / "training"
+        self.say, self.show, self.interrupts, self.replicas = session
+        self.board = new_board(self.state / "board") if self.replicas.chief else NoBoard()
         self.codec.prior = None  # that of a model to start from will not fit what it becomes
         config, segment = codec.config, round(recipe.segment_seconds * codec.config.frame_rate)
         rates = rate_shares(config.shipped_codebooks)
         self.spec = BatchSpec(recipe.batch_size, segment * config.hop_length, recipe.seed, rates)
-        self.stage: Stage = (DecoderStage if progress.stage == "decoder" else JointStage)(codec, recipe)
-        self.stepper = new_stepper(self.stage)
+        self._take(DecoderStage if progress.stage == "decoder" else JointStage)
         self.held_out = held_out_segments(corpus, HELD_OUT_SECONDS, HELD_OUT_COUNT)
         self.results: Validation | None = None
         self.shipped: Validation | None = None
-        self.saved_at = time.monotonic()
+        self.saved_at = progress.seconds
         self.setbacks = 0
         self.spoiled = False  # the decoder stage went too far from the source
+
+    def _take(self, stage: Callable[[Codec, Recipe], Stage]) -> None:
+        """Make a stage the present one."""
+        with self.replicas.scope():
+            self.stage = stage(self.codec, self.recipe)
+            self.stepper = new_stepper(self.stage)
 
     def restore(self) -> None:
         """Go on from the state that was saved; raises PresetError where it does not fit."""
@@ -163,10 +182,11 @@ class _Run:
                 self._warm_up()
             if self.progress.stage == "joint":
                 self._joint()
-            if self.progress.stage == "decoder":
-                self._tune()
+            self._steps_to_the_end()  # of the decoder alone, against discriminators, if that is the stage
             results = self._publish()
-            add_prior(self.output, self.corpus, self.say, self.recipe.prior)
+            if self.replicas.chief:
+                add_prior(self.output, self.corpus, self.say, self.recipe.prior)
+            self.replicas.total(0.0)  # the others stay until the chief is done
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._stop()) from interrupt
         for line in table(results).splitlines():
@@ -178,7 +198,7 @@ class _Run:
         with contextlib.suppress(KeyboardInterrupt), self.interrupts.held():
             self._settle()
             if self.progress.stage != "warm-up":
-                save_codec(self.codec, self.output, self._card())
+                self._save_preset()
             self._save_checkpoint()
         return f"stopped after {amount(self.progress)}; the same command goes on from here"
 
@@ -208,13 +228,8 @@ class _Run:
             return
         before = self._publish()
         with self.interrupts.held():
-            self.stage = DecoderStage(self.codec, self.recipe)
-            self.stepper = new_stepper(self.stage)
-            self._enter("decoder", mel_before=float(np.mean(before.mel)))
-
-    def _tune(self) -> None:
-        """The decoder alone, against discriminators."""
-        self._steps_to_the_end()
+            self._take(DecoderStage)
+            self._enter("decoder", mel_before=self._mean_mel(before))
 
     def _enter(self, stage: str, **changes: Any) -> None:
         """Let a stage begin, and save it."""
@@ -224,39 +239,32 @@ class _Run:
         )
         self._save_checkpoint()
 
-    def _falling_rate(self) -> float:
-        """The learning rate along a cosine over the stage."""
-        rates = self.recipe.tuning if self.progress.stage == "decoder" else self.recipe
-        cosine = 0.5 + 0.5 * math.cos(math.pi * _fraction(self.recipe, self.progress))
-        return rates.final_learning_rate + cosine * (rates.learning_rate - rates.final_learning_rate)
-
     def _steps_to_the_end(self) -> None:
         """Step until the stage is over."""
         self._steps(
-            lambda: _fraction(self.recipe, self.progress) < 1 and not self.spoiled, self._falling_rate
+            lambda: fraction(self.recipe, self.progress) < 1 and not self.spoiled,
+            lambda: falling_rate(self.recipe, self.progress),
         )
 
     def _steps(self, unfinished: Callable[[], bool], learning_rate: Callable[[], float]) -> None:
         """Step until done; report and save now and then."""
         if unfinished():
             self.say(f"{self.progress.stage}: building the graph first, about a minute")
-        said_at = -math.inf
-        with contextlib.closing(prefetch(self.corpus, self.spec, self.progress.step)) as batches:
+        said_at, part = -math.inf, dataclasses.replace(self.spec, part=self.replicas.part)
+        with contextlib.closing(prefetch(self.corpus, part, self.progress.step)) as batches:
             while unfinished():
-                began = time.monotonic()
-                batch = next(batches)
-                rate = learning_rate()
+                began, rate = time.monotonic(), learning_rate()
                 with self.interrupts.held():
-                    report = self._step(batch, rate)
+                    report = self._step(next(batches), rate)
                     self._advance(1, time.monotonic() - began)
-                if self.voice.show:
-                    self.voice.show(self._status(report))
+                if self.show:
+                    self.show(self._status(report))
                 if time.monotonic() - said_at >= REPORT_SECONDS:
                     said_at = time.monotonic()
                     self.board.steps(self.progress.step, report, rate)
-                    if not self.voice.show:
+                    if not self.show:
                         self.say(self._status(report))
-                if time.monotonic() - self.saved_at >= 60 * self.recipe.checkpoint_minutes:
+                if self.progress.seconds - self.saved_at >= 60 * self.recipe.checkpoint_minutes:
                     self._save()
 
     def _step(self, batch: Batch, learning_rate: float) -> Report:
@@ -280,17 +288,23 @@ class _Run:
 
     def _arrays(self, batch: Batch) -> Arrays:
         """A batch as the step wants it; in the warm-up with the noise that stands for its items' rates."""
-        count, frames = len(batch.audio), self.spec.segment_length // self.codec.config.hop_length
-        generator = np.random.default_rng(batch.latent_noise_seed)
-        noise = np.zeros((count, 0, 0), np.float32)
+        frames = self.spec.segment_length // self.codec.config.hop_length
+        generators = [np.random.default_rng(seed) for seed in batch.seeds]
+        noise = np.zeros((len(batch.audio), 0, 0), np.float32)
         if self.progress.stage == "warm-up":
+            shape = (frames, self.codec.config.latent_dim)
+            noise = np.stack([rng.standard_normal(shape, np.float32) for rng in generators])
             variances = [self.recipe.noise_variance(int(number)) for number in batch.num_codebooks]
-            noise = generator.standard_normal((count, frames, self.codec.config.latent_dim), np.float32)
             noise *= np.sqrt(variances).astype(np.float32)[:, None, None]
-        kept = draw_kept(generator, (count, frames), self.recipe.tuning)
+        kept = np.concatenate([draw_kept(rng, (1, frames), self.recipe.tuning) for rng in generators])
         return Arrays(batch.audio, batch.num_codebooks, batch.noise_start, noise, kept)
 
     def _advance(self, steps: int, seconds: float) -> None:
+        """Count steps and the chief's seconds; where one process is to stop, all are."""
+        seconds *= self.replicas.chief
+        seconds, stops = self.replicas.total(seconds, float(self.interrupts.waiting))
+        if stops:
+            self.interrupts.waiting = True
         progress, audio = self.progress, steps * self.recipe.batch_size * self.recipe.segment_seconds
         self.progress = dataclasses.replace(
             progress,
@@ -300,7 +314,7 @@ class _Run:
         )
 
     def _status(self, report: Report) -> str:
-        progress, done = self.progress, _fraction(self.recipe, self.progress)
+        progress, done = self.progress, fraction(self.recipe, self.progress)
         ending = progress.stage
         if done > 0.01:
             left = (1 - done) / done * (progress.seconds - progress.since)
@@ -339,14 +353,18 @@ class _Run:
         self.results = results
         self.board.results(self.progress.step, results, self.codec, self.held_out)
         with self.interrupts.held():
-            save_codec(self.codec, self.output, self._card())
+            self._save_preset()
             self._save_checkpoint()
         return self.results
 
     def _spoils(self, results: Validation) -> bool:
         """Whether the decoder stage has gone too far from the source."""
         limit = self.recipe.tuning.greatest_rise * self.progress.mel_before
-        return self.progress.stage == "decoder" and float(np.mean(results.mel)) > limit
+        return self.progress.stage == "decoder" and self._mean_mel(results) > limit
+
+    def _mean_mel(self, results: Validation) -> float:
+        """The log-mel distance, mean over the rates, as the chief has it."""
+        return self.replicas.of_chief(float(np.mean(results.mel)))
 
     def _settle(self) -> None:
         """Put the averages into the codec's weights."""
@@ -358,9 +376,14 @@ class _Run:
         checkpoint.load_checkpoint(self.state, self.stage)
         self.stepper.reload()
 
+    def _save_preset(self) -> None:
+        if self.replicas.chief:
+            save_codec(self.codec, self.output, self._card())
+
     def _save_checkpoint(self) -> None:
-        checkpoint.save_checkpoint(self.state, self.stage, self.codec.config, self.progress, self.recipe)
-        self.saved_at = time.monotonic()
+        if self.replicas.chief:
+            checkpoint.save_checkpoint(self.state, self.stage, self.codec.config, self.progress, self.recipe)
+        self.saved_at = self.progress.seconds
 
     def _card(self) -> str:
         hours = sum(file.length for file in self.corpus.train) / self.corpus.sample_rate / 3600
@@ -371,22 +394,3 @@ class _Run:
         frames = self.recipe.batch_size * self.spec.segment_length // self.codec.config.hop_length
         for number in range(math.ceil(self.recipe.start_frames / frames)):
             yield draw_batch(self.corpus, self.spec, START_STEPS + number).audio
-
-
-def _fraction(recipe: Recipe, progress: Progress) -> float:
-    """How much of the stage is done, 0 .. 1, by steps or by hours; the warm-up is never said to be."""
-    if progress.stage == "warm-up":
-        return 0.0
-    part = recipe.tuning.part if progress.stage == "decoder" else 1 - recipe.tuning.part
-    if not part:
-        return 1.0
-    if recipe.steps:
-        return min(1.0, (progress.step - progress.since_step) / (part * recipe.steps))
-    end = 3600 * recipe.hours * (1.0 if progress.stage == "decoder" else part)
-    return min(1.0, (progress.seconds - progress.since) / max(end - progress.since, 1.0))
-
-
-def _finished(recipe: Recipe, progress: Progress) -> bool:
-    """Whether nothing is left to do of the last stage."""
-    last = "decoder" if recipe.tuning.part else "joint"
-    return progress.stage == last and _fraction(recipe, progress) == 1

@@ -50,7 +50,8 @@ class DecoderStage:
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
         self.codec, self.recipe, self.tuning = codec, recipe, recipe.tuning
         config, policy = codec.config, codec.dtype_policy.name
-        self.crop_length = round(self.tuning.crop_seconds * config.sample_rate)
+        there = round(recipe.segment_seconds * config.sample_rate) - config.hop_length - codec.latency
+        self.crop_length = min(round(self.tuning.crop_seconds * config.sample_rate), there)
         self.discriminators = Discriminators(
             config.sample_rate,
             self.tuning.windows,
@@ -60,7 +61,9 @@ class DecoderStage:
         )
         self.trainee = Trainee(codec.decoder.trainable_variables, BETAS)
         self.critics = Trainee(self.discriminators.trainable_variables, BETAS)
-        self.norms = keras.Variable(np.zeros(2, np.float32), trainable=False, dtype="float32", name="norms")
+        self.norms = keras.Variable(
+            np.zeros(2, np.float32), trainable=False, dtype="float32", aggregation="mean", name="norms"
+        )
 
     def state(self) -> dict[str, keras.Variable]:
         weights = named_weights(self.codec)
