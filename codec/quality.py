@@ -38,7 +38,7 @@ POWER_FLOOR = 1e-7
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """How well a file of variable rate sounds, 0 to 10; 2, 4, 6, 8 take about 1.5, 3, 6, 10 kbit/s for speech."""
+    """How well a file of variable rate sounds, 0 to 10; of speech 2, 4, 6, 8 make about 1.5, 3, 6, 10 kbit/s."""
 
     level: float
 
