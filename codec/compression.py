@@ -26,7 +26,7 @@ from codec.files import PathLike, name_of, naming_damage, reading, seekable, wri
 from codec.presets import model_id
 from codec.quality import Choice, Quality
 from codec.recovery import Loss, only_within, recovered
-from codec.spans import Span, chunks_from, cut, first_chunk
+from codec.spans import Span, chunks_from, cut, first_chunk, last_chunk
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
@@ -93,12 +93,10 @@ def compress(
         writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
         output.flush()
         for block in reader.blocks(reader.sample_rate // (LIVE_READS if live else 1)):
-            for codes in encoder.push(block):
-                writer.write_chunk(codes)
+            writer.write_chunks(encoder.push(block))
             output.flush()  # whoever listens to a live stream waits for it
             _tell(progress, reader.position / reader.sample_rate)
-        for codes in encoder.flush():
-            writer.write_chunk(codes)
+        writer.write_chunks(encoder.flush())
         writer.close(reader.position)
         output.flush()
     seconds = reader.position / reader.sample_rate
@@ -152,7 +150,8 @@ def decompress(
         first = first_chunk(reader.header, codec, span.first) // together * together
         decoder = DecoderStream(codec, rate, channels, first * reader.header.frames_per_chunk)
         told = on_loss and only_within(start, end, on_loss)
-        chunks = chunks_from(reader, first)
+        last = None if span.stop is None else last_chunk(reader.header, codec, span.stop)
+        chunks = chunks_from(reader, first, last)
         sound = (
             recovered(chunks, reader, decoder, told) if told else decoded(chunks, together, reader, decoder)
         )

@@ -37,6 +37,7 @@ TIERS = (
         "codec.compression",
         "codec.decoding",
         "codec.export",
+        "codec.packets",
         "codec.presets",
         "codec.quality",
         "codec.recovery",

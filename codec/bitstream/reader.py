@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -31,6 +33,7 @@ from codec.bitstream.prior import Prior
 from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
 
 _TAIL = 2**16  # bytes at the end of a file that are read at once
+_SIDE_BY_SIDE = 2**17  # codes that are range decoded at once: of three and a half minutes at 6 kbit/s
 
 
 class Reader:
@@ -63,8 +66,43 @@ class Reader:
         Raises Truncated, ChecksumMismatch, UnsupportedVersion (an unknown coding) or, for what no writer
         writes and for a range coded chunk without a prior, BitstreamError.
         """
-        for packet in self.packets():
-            yield Chunk(packet.index, packet.start_frame, self._decode(packet))
+        return self._chunks(1, None)
+
+    def chunks(self, last: int | None = None) -> Iterator[Chunk]:
+        """Give the chunks that are left and raise as iterating does, but read ahead, except in a pipe.
+
+        Range coded chunks are decoded more quickly side by side. Nothing is read ahead behind chunk `last`.
+        """
+        header = self.header
+        codes = header.channels * header.frames_per_chunk * header.num_codebooks
+        ahead = self.prior is not None and self.chunk_offsets is not None
+        return self._chunks(max(1, _SIDE_BY_SIDE // codes) if ahead else 1, last)
+
+    def _chunks(self, together: int, last: int | None) -> Iterator[Chunk]:
+        for packets in self._groups(together, last):
+            for packet, codes in zip(packets, self._decode(packets), strict=True):
+                if isinstance(codes, BitstreamError):
+                    self._refuse(codes)
+                else:
+                    yield Chunk(packet.index, packet.start_frame, codes)
+
+    def _groups(self, together: int, last: int | None) -> Iterator[list[Packet]]:
+        """Packets by so many, and a new group behind number `last`; what cannot be read raises behind those before."""
+        group: list[Packet] = []
+        try:
+            for packet in self.packets():
+                group.append(packet)
+                if len(group) == together or packet.index == last:
+                    yield group
+                    group = []
+        except BitstreamError:
+            yield group
+            raise
+        yield group
+
+    def _refuse(self, error: BitstreamError) -> None:
+        """Meet a chunk whose checksum fits, and whose codes do not."""
+        raise error
 
     def packets(self) -> Iterator[Packet]:
         """Give the chunks that are left as they are stored, their checksums compared; raises as iterating does."""
@@ -145,24 +183,47 @@ class Reader:
                     f"{where}: ends at byte {self._source.position}, expected {end} as in the index"
                 )
 
-    def _decode(self, packet: Packet) -> NDArray[np.int32]:
-        unpacked = self._unpack if packet.coding == PACKED else self._range_decode
+    def _decode(self, packets: list[Packet]) -> list[NDArray[np.int32] | BitstreamError]:
+        """The codes of each, or what is wrong with them."""
+        found: dict[int, NDArray[np.int32] | BitstreamError] = {}
+
+        def kind(packet: Packet) -> tuple[int, int, int]:
+            return packet.coding, packet.frames, packet.codebooks
+
+        for (coding, *_), group in itertools.groupby(sorted(packets, key=kind), kind):
+            alike = list(group)
+            unpacked = self._unpack if coding == PACKED else self._range_decode
+            found |= {packet.index: codes for packet, codes in zip(alike, unpacked(alike), strict=True)}
+        return [found[packet.index] for packet in packets]
+
+    def _unpack(self, packets: list[Packet]) -> Iterator[NDArray[np.int32] | BitstreamError]:
+        header = self.header
+        for packet in packets:
+            shape = (header.channels, packet.frames, packet.codebooks)
+            try:
+                yield unpack(packet.payload, math.prod(shape), header.bits_per_code).reshape(shape)
+            except ValueError as error:
+                yield BitstreamError(f"{packet.where}: {error}")
+
+    def _range_decode(self, packets: list[Packet]) -> Iterator[NDArray[np.int32] | BitstreamError]:
+        """Of packets of the same numbers of frames and codebooks."""
+        first, channels = packets[0], self.header.channels
         try:
-            return unpacked(packet.payload, packet.frames, packet.codebooks)
+            prior = self._fitting_prior()
         except ValueError as error:
-            raise BitstreamError(f"{packet.where}: {error}") from None
+            yield from (BitstreamError(f"{packet.where}: {error}") for packet in packets)
+            return
+        rows = [packet.payload for packet in packets]
+        codes, faults = prior.unpack(rows, channels, first.frames, first.codebooks)
+        for packet, row, fault in zip(packets, codes, faults, strict=True):
+            yield BitstreamError(f"{packet.where}: {fault}") if fault else row
 
-    def _unpack(self, payload: bytes, frames: int, codebooks: int) -> NDArray[np.int32]:
-        channels = self.header.channels
-        codes = unpack(payload, channels * frames * codebooks, self.header.bits_per_code)
-        return codes.reshape(channels, frames, codebooks)
-
-    def _range_decode(self, payload: bytes, frames: int, codebooks: int) -> NDArray[np.int32]:
+    def _fitting_prior(self) -> Prior:
         if self.prior is None:
             model = self.header.model_id.hex()
             raise ValueError(f"range coded, expected packed or the prior of the model {model}")
         check_prior(self.header, self.prior)
-        return self.prior.unpack(payload, self.header.channels, frames, codebooks)
+        return self.prior
 
     def _finish(self, start: int) -> None:
         """Check the trailer, whose first byte was read, against all that came before it."""

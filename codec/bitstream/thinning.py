@@ -26,7 +26,7 @@ def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
     """
     header = thinned(reader.header, num_codebooks)
     writer = Writer(target, header, reader.prior)
-    for codes in _regrouped(reader, header.frames_per_chunk):
+    for codes in _regrouped(reader.chunks(), header.frames_per_chunk):
         writer.write_chunk(codes[..., :num_codebooks])
     writer.close(reader.num_samples)
 

@@ -87,11 +87,8 @@ def thin_it(stream: bytes) -> None:
 
 def range_decode(data: bytes) -> None:
     """Bytes that are taken for a chunk are those that the same codes give."""
-    try:
-        codes = PRIOR.unpack(data, 2, 3, 3)
-    except ValueError:
-        return
-    assert PRIOR.pack(codes) == data
+    codes, (fault,) = PRIOR.unpack([data], 2, 3, 3)
+    assert fault or PRIOR.pack(codes) == [data]
 
 
 def unpack_it(data: bytes) -> None:
