@@ -76,7 +76,7 @@ class Codec(keras.Model):
     @property
     def codebooks(self) -> np.ndarray:
         """The codewords, [codebook, codebook_size, dim]."""
-        return ops.convert_to_numpy(self.quantizer.codebooks)
+        return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(self.quantizer.codebooks)))
 
     def encoder_state(self, batch_size: int) -> CodecState:
         """The encoder's state of silence."""

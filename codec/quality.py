@@ -12,7 +12,8 @@ frame is quieter than -40 dB of full scale. A chunk that is quieter than what co
 A frame's codes tell also of the end of the frame before, so its level is that of both: no sound is cut off.
 
 Everything is known when a chunk ends, so this costs no delay. The number never lies between none and those that code
-the base: so the codes are the first ones of each row, the same as at a constant bitrate.
+the base: so the codes are the first ones of each row, the same as at a constant bitrate (or, if several candidates are
+searched, the first ones of the best row of all codebooks).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ POWER_FLOOR = 1e-7
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """How well a file of variable rate sounds, 0 to 10; 2, 4, 6, 8 take about 1.5, 3, 6, 10 kbit/s for speech."""
+    """How well a file of variable rate sounds, 0 to 10; of speech 2, 4, 6, 8 make about 1.5, 3, 6, 10 kbit/s."""
 
     level: float
 

@@ -316,6 +316,23 @@ def test_large_claims_allocate_nothing():
     assert peak < 1e6
 
 
+def test_the_largest_claims_that_hold_stay_below_64_mib():
+    live = replace(HEADER, num_samples=None, frames_per_chunk=1)
+    index = (
+        live.to_bytes() + bytes(6 * 2**20) + with_crc(b"\0" + b"\6" * 2**20 + struct.pack("<QI", 0, 2**20))
+    )
+    wide = replace(live, channels=8, num_codebooks=43, bits_per_code=16, frames_per_chunk=3_000)
+    chunk = wide.to_bytes() + raw_chunk(0, 4 * 3_000, bytes(2 * 8 * 3_000 * 43))
+    for data, found in ((index, 0), (chunk, 1)):
+        tracemalloc.start()
+        _, chunks, error = read_all(io.BytesIO(data))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert isinstance(error, BitstreamError) and len(chunks) == found
+        assert peak < 2**26
+    assert Reader(io.BytesIO(index)).chunk_offsets[-1] == 43 + 6 * (2**20 - 1)
+
+
 # -- files that every later version must read, and must refuse --
 
 

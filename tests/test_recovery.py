@@ -242,14 +242,15 @@ def test_a_failed_decode_does_not_change_the_next(light: LightCodec) -> None:
 
 
 def small_files(codec: Codec) -> list[bytes]:
-    """Two streams of 6 chunks each with other samples, the second one of unknown length."""
+    """Three streams of 6 chunks, all of other samples: of known and unknown length, and two chunks of silence."""
     header = dataclasses.replace(EncoderStream(codec, 16000, 1, 32).header(160), frames_per_chunk=1)
     files = []
-    for seed, known in ((1, 160), (2, None)):
+    for seed, known, silent in ((1, 160, ()), (2, None, ()), (3, 160, (1, 4))):
         file = io.BytesIO()
-        writer = bitstream.Writer(file, dataclasses.replace(header, num_samples=known))
-        for codes in np.random.default_rng(seed).integers(2**14, 3 * 2**14, (6, 1, 1, 32)):
-            writer.write_chunk(codes)
+        writer = bitstream.Writer(file, dataclasses.replace(header, num_samples=known, varies=bool(silent)))
+        chunks = np.random.default_rng(seed).integers(2**14, 3 * 2**14, (6, 1, 1, 32))
+        for number, codes in enumerate(chunks):
+            writer.write_chunk(codes[..., :0] if number in silent else codes)
         writer.close(160)
         files.append(file.getvalue())
     return files
@@ -260,7 +261,7 @@ def small_files(codec: Codec) -> list[bytes]:
 def test_any_prefix_flip_or_splice_is_sound_or_a_bitstream_error(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         codec = fake(patch)
-        one, two = data.draw(st.permutations(small_files(codec)))
+        one, two, _ = data.draw(st.permutations(small_files(codec)))
         start, end = data.draw(st.tuples(st.integers(0, len(one)), st.integers(0, len(two))))
         flipped = bytearray(one)
         flipped[min(start, len(one) - 1)] ^= 1 << end % 8
@@ -280,9 +281,10 @@ def test_any_prefix_flip_or_splice_is_sound_or_a_bitstream_error(data: st.DataOb
                 np.testing.assert_array_equal(found, expected)
 
 
-def test_a_byte_anywhere_costs_at_most_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", [0, 2])
+def test_a_byte_anywhere_costs_at_most_one_chunk(monkeypatch: pytest.MonkeyPatch, file: int) -> None:
     codec = fake(monkeypatch)
-    lam = small_files(codec)[0]
+    lam = small_files(codec)[file]
     ends = (*offsets(lam), len(lam) - 1 - 6 - 16)  # the trailer's first byte, index and footer
     for at in range(len(lam)):
         bad = lam[:at] + bytes([lam[at] ^ 0x21]) + lam[at + 1 :]

@@ -39,7 +39,7 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
 
     trailer  1 byte      0: no more chunks (no chunk begins so, since none has 0 frames)
              index       a varint for each chunk: its size in bytes, from its first varint to the end of its
-                         payload (no index, 0 bytes, if it would take more than 2^22)
+                         payload (no index, 0 bytes, if it would take more than 2^20)
              8 bytes     num_samples: as in the header, or the count that was not known there
              4 bytes     size of the index, bytes
              4 bytes     CRC-32 of the trailer before this field
@@ -74,7 +74,7 @@ VARIES = 1  # the flag
 MAX_SAMPLES = 2**48  # in a channel: 46 years at 192 kHz
 MAX_CODES_PER_CHUNK = 2**20
 MAX_SECONDS_PER_CHUNK = 60
-MAX_INDEX = 2**22  # bytes
+MAX_INDEX = 2**20  # bytes; as offsets it takes 58 times as many in memory
 MIN_PAYLOAD = 750  # bytes of a chunk beside which its framing is small
 
 HEADER = struct.Struct("<6sBBIIHHBBB8sQI")
