@@ -99,7 +99,9 @@ class DecoderStream:
 
     def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
         frames = codes.shape[1]
-        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
+        block = np.asarray(codes, np.int32)
+        if fill_to > frames:
+            block = np.pad(block, ((0, 0), (0, fill_to - frames), (0, 0)))
         state: Any = self._codec.restarted(self._state)
         sound, self._state = self._codec.fast_decode_step(block, state)
         return _to_left_and_right(np.asarray(sound, np.float32)[:, : frames * self._hop, 0].T)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from codec.beam import beam_search
 from codec.config import CodecConfig
@@ -124,14 +123,14 @@ class _Step:
         return x
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        y = x.reshape(-1, x.shape[-1]) @ self.weights[f"{name}.kernel"]
+        y = _product(x.reshape(-1, x.shape[-1]), self.weights[f"{name}.kernel"])
         bias = self.weights.get(f"{name}.bias")
         if bias is not None:
             y += bias
         return y.reshape(*x.shape[:-1], -1)
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        x = x - x.mean(axis=-1, keepdims=True)
+        x = x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
         variance = np.einsum("btd,btd->bt", x, x)[..., None] / x.shape[-1]
         x /= np.sqrt(variance + NORM_EPSILON)
         x *= self.weights[f"{name}.gamma"]
@@ -195,7 +194,8 @@ class _Encoder:
         """The long windows that end in each block, [batch, spectral frame, samples]."""
         hop = self.config.spectral_hop
         samples = step.extend("analysis", audio[..., 0].astype(np.float32), 3 * hop)
-        return sliding_window_view(samples, 4 * hop, axis=1)[:, ::hop]
+        blocks = samples.reshape(len(samples), -1, hop)
+        return _windows(blocks, 4).reshape(len(samples), -1, 4 * hop)
 
     def _features(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compressed bins, log energies of the bands, compressed low bins: each [batch, spectral frame, features]."""
@@ -348,6 +348,11 @@ def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarr
     second = 2 * config.restart_frames
     for start in range(0, parts[0].shape[1], second):
         yield tuple(part[:, start : start + second] for part in parts)
+
+
+def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """[rows, n] @ [n, m], two or three rows each by itself: to multiply them at once, BLAS would copy the matrix."""
+    return (rows[:, None] @ matrix)[:, 0] if len(rows) < 4 else rows @ matrix
 
 
 def _windows(x: np.ndarray, size: int) -> np.ndarray:
