@@ -1,4 +1,4 @@
-"""What computes: numpy on one core for coding, Keras and its backend for training."""
+"""What computes: numpy on one core for coding, Keras and its backend for training and export."""
 
 from __future__ import annotations
 
@@ -35,7 +35,20 @@ def load_backend(say: Callable[[str], None]) -> None:
     os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")  # the two halves of a batch side by side,
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // 2)))  # each with half the cores
-    with _silent_stderr():
+    with silent_stderr():
+        import keras  # noqa: F401
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow for Keras, with what it writes to stderr dropped.
+
+    Raises ClickException, saying what to install, where it is missing.
+    """
+    if not (_installed("keras") and _installed("tensorflow")):
+        raise click.ClickException("export needs TensorFlow and Keras: pip install keras tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_stderr():
         import keras  # noqa: F401
 
 
@@ -45,7 +58,7 @@ def _installed(package: str) -> bool:
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Send file descriptor 2 nowhere: C++ code writes to it without asking Python."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

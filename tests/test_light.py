@@ -13,7 +13,8 @@ from contract import white
 
 from codec.audio import AudioReader
 from codec.config import CodecConfig
-from codec.light import LightCodec, _Step
+from codec.light import LightCodec
+from codec.light_layers import Step
 from codec.model import Codec
 from codec.presets import DEFAULT_PRESET, load_codec, load_light, model_id, samples, shipped_weights
 from codec.tables import NOISE_PERIOD
@@ -156,8 +157,8 @@ def test_more_candidates_find_closer_codes_that_any_decoder_reads(
     for candidates in (1, 2, 8):
         codec = load_light(tiny_preset, candidates)
         codes, _ = codec.fast_encode_step(audio, codec.encoder_state(2), 12)
-        latents = codec._encoder.latents(_Step(codec._encoder.weights, {}), audio)
-        quantized = light._quantizer.decode(codes, _Step({}, light.decoder_state(2)))
+        latents = codec._encoder.latents(Step(codec._encoder.weights, {}), audio)
+        quantized = light._quantizer.decode(codes, Step({}, light.decoder_state(2)))
         errors.append(float(np.mean((latents - quantized) ** 2)))
     assert errors[0] > errors[1] > errors[2]
 

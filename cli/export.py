@@ -1,0 +1,52 @@
+"""`lamella export`: a model for programs that have no Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.backend import load_tensorflow, silent_stderr
+from cli.options import force, quiet
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["saved-model", "litert"]),
+    required=True,
+    help="For TensorFlow, or for LiteRT (TensorFlow Lite).",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["float32", "fp16"]),
+    default="float32",
+    show_default=True,
+    help="Of LiteRT; fp16 is half the size.",
+)
+@force
+@quiet
+def export(model: str, output: Path, kind: str, weights: str, force: bool, quiet: bool) -> None:
+    """Write MODEL, a name or folder, for other programs, to the folder OUT.
+
+    It has the functions encode, decode, encode_step and decode_step, and a manifest.json that tells their shapes.
+
+    \b
+    lamella export --format litert lamella-48k lamella-litert
+    """
+    if kind == "saved-model" and weights != "float32":
+        raise click.UsageError("--weights is for --format litert")
+    load_tensorflow()
+    from codec.export import export_litert, export_saved_model
+
+    with silent_stderr():
+        if kind == "litert":
+            export_litert(model, output, weights, force)
+        else:
+            export_saved_model(model, output, force)
+    if not quiet:
+        size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+        click.echo(f"{output}: {size / 1e6:.1f} MB", err=True)
