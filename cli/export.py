@@ -20,16 +20,9 @@ from cli.options import force, quiet
     required=True,
     help="For TensorFlow, or for LiteRT (TensorFlow Lite).",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(["float32", "fp16"]),
-    default="float32",
-    show_default=True,
-    help="Of LiteRT; fp16 is half the size.",
-)
 @force
 @quiet
-def export(model: str, output: Path, kind: str, weights: str, force: bool, quiet: bool) -> None:
+def export(model: str, output: Path, kind: str, force: bool, quiet: bool) -> None:
     """Write MODEL, a name or folder, for other programs, to the folder OUT.
 
     It has the functions encode, decode, encode_step and decode_step, and a manifest.json that tells their shapes.
@@ -37,16 +30,12 @@ def export(model: str, output: Path, kind: str, weights: str, force: bool, quiet
     \b
     lamella export --format litert lamella-48k lamella-litert
     """
-    if kind == "saved-model" and weights != "float32":
-        raise click.UsageError("--weights is for --format litert")
     load_tensorflow()
     from codec.export import export_litert, export_saved_model
 
+    run = {"saved-model": export_saved_model, "litert": export_litert}[kind]
     with silent_stderr():
-        if kind == "litert":
-            export_litert(model, output, weights, force)
-        else:
-            export_saved_model(model, output, force)
+        run(model, output, force)
     if not quiet:
         size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
         click.echo(f"{output}: {size / 1e6:.1f} MB", err=True)

@@ -37,13 +37,12 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 LITERT_FILE = "model.tflite"
-WEIGHTS = ("float32", "fp16")
 MOST_OTHER_CODES, MOST_ERROR = 0.02, 0.02  # of what is converted: near ties and rounding, not garbage
 SIGNATURES = ("encode", "decode", "encode_step", "decode_step")
 UNITS = {
-    "audio": "samples at sample_rate, full scale 1; stereo as two: (left + right) / 2 and (left - right) / 2",
-    "codes": "0 to codebook_size - 1; in what is decoded, -1 where a lower bitrate has none",
-    "state": "what the step before gave under this name, zeros before the first",
+    "audio": "float32 samples at sample_rate, full scale 1; stereo as (left + right) / 2 and (left - right) / 2",
+    "codes": "int32, 0 to codebook_size - 1; in what is decoded, -1 where a lower bitrate has none",
+    "state": "float32, `noise` int32: what the step before gave under this name, zeros before the first",
 }
 
 
@@ -59,27 +58,18 @@ def export_saved_model(model: PathLike, directory: PathLike, force: bool = False
         codec = load_codec(model)
         graphs = Graphs(codec, codec.encoder.analysis, codec.decoder.synthesis)
         _write_saved_model(graphs, new)
-        _write_manifest(graphs, new, "saved-model", "float32")
+        _write_manifest(graphs, new, "saved-model")
 
 
-def export_litert(
-    model: PathLike, directory: PathLike, weights: str = "float32", force: bool = False
-) -> None:
+def export_litert(model: PathLike, directory: PathLike, force: bool = False) -> None:
     """Write a preset, given by name or directory, as a LiteRT model: `model.tflite` in a directory.
 
     The converter has been known to give garbage without a word, so what it made is run and compared before it is kept.
+    The weights are float32. On four clips of speech at 6 kbit/s the log-mel distance was 1.34, and 1.34 without export.
+    Those of float16, which has windows, waves and distances of codewords rounded too, gave 1.40, int8 ones 4.2.
 
-    Args:
-        model: a preset's name or directory.
-        directory: of the export.
-        weights: "float32", or "fp16" for half the size.
-        force: replace an earlier export.
-
-    Raises as `export_saved_model` does, CodecError also where what was converted does not work; ValueError for
-    other weights.
+    Raises as `export_saved_model` does, CodecError also where what was converted does not work.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"`weights` must be one of {', '.join(WEIGHTS)}, found {weights!r}")
     from codec.graphs import Graphs, ProductAnalysis, ProductSynthesis
 
     _need_litert()
@@ -87,11 +77,11 @@ def export_litert(
         codec = load_codec(model)
         graphs = Graphs(codec, ProductAnalysis(codec.config), ProductSynthesis(codec.config))
         _write_saved_model(graphs, new / "saved-model")
-        content = _converted(new / "saved-model", weights)
+        content = _converted(new / "saved-model")
         shutil.rmtree(new / "saved-model")
         _check_converted(graphs, content)
         (new / LITERT_FILE).write_bytes(content)
-        _write_manifest(graphs, new, "litert", weights)
+        _write_manifest(graphs, new, "litert")
 
 
 @contextlib.contextmanager
@@ -113,9 +103,11 @@ def _new_directory(directory: PathLike, force: bool) -> Iterator[Path]:
             if target.exists():
                 target.rename(old)
             beside.rename(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+        finally:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _need_litert() -> None:
@@ -159,14 +151,11 @@ def _inputs(graphs: Graphs) -> dict[str, list[Any]]:
     }
 
 
-def _converted(saved_model: Path, weights: str) -> bytes:
+def _converted(saved_model: Path) -> bytes:
     """The LiteRT model of a SavedModel, of LiteRT's own operations alone."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(SIGNATURES))
-    if weights == "fp16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     content: bytes = converter.convert()
     return content
 
@@ -188,12 +177,11 @@ def _check_converted(graphs: Graphs, content: bytes) -> None:
         raise CodecError(f"the converted model decodes otherwise: an error of {error:.1%}")
 
 
-def _write_manifest(graphs: Graphs, directory: Path, kind: str, weights: str) -> None:
+def _write_manifest(graphs: Graphs, directory: Path, kind: str) -> None:
     """What a program must know that uses the export."""
     config = graphs.config
     facts = {
         "format": kind,
-        "weights": weights,
         "model_id": model_id(graphs.codec).hex(),
         "sample_rate": config.sample_rate,  # Hz
         "hop_length": config.hop_length,  # samples of a frame

@@ -115,19 +115,22 @@ class _Stages:
 
     def __init__(self, books: Tensor) -> None:
         self.books, self.squares = ops.unstack(books, axis=0), ops.sum(books * books, axis=-1)
-        self.tables = [2 * ops.transpose(book) for book in self.books]
+        self.tables, self.dim = [2 * ops.transpose(book) for book in self.books], books.shape[-1]
 
     def search(self, left: Tensor) -> tuple[Tensor, Tensor]:
         """Codes int32 [rows, stage] for rows [rows, dim], and what they leave of these."""
+        if not self.books:  # of a model whose codebooks all code the base
+            return ops.zeros((ops.shape(left)[0], 0), "int32"), left
         codes = []
         for stage, (book, table) in enumerate(zip(self.books, self.tables, strict=True)):
-            codes.append(_first_largest(ops.matmul(left, table) - self.squares[stage]))
-            left = left - ops.take(book, codes[-1], axis=0)
+            code = _first_largest(ops.matmul(left, table) - self.squares[stage])
+            left = left - ops.take(book, code, axis=0)
+            codes.append(code)
         return ops.stack(codes, axis=-1), left
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Sum of the codewords, [rows, frame, stage] -> [rows, frame, dim]; -1 adds nothing."""
-        total = 0.0
+        total = ops.zeros((*ops.shape(codes)[:-1], self.dim))
         for stage, book in enumerate(self.books):
             code = codes[..., stage]
             known = ops.cast(code >= 0, "float32")[..., None]
@@ -192,11 +195,8 @@ def _follow(
 
     def turn(number: Tensor, base: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         base, new = step(base, ops.take(frames, number, axis=1))
-        return (
-            number + 1,
-            base,
-            found + ops.take(ops.convert_to_tensor(places), number, axis=0) * new[:, None],
-        )
+        place = ops.take(ops.convert_to_tensor(places), number, axis=0)
+        return number + 1, base, found + place * new[:, None]
 
     start = ops.zeros((ops.shape(frames)[0], count, width))
     _, base, found = ops.while_loop(lambda number, *_: number < count, turn, (0, base, start))

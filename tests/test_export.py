@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contract import white
-from test_cli import fails, refuses, works
+from test_cli import ROOT, fails, refuses, works
 from test_light import speech
 
 from codec import export
@@ -231,12 +232,8 @@ class TestManners:
             assert f"pip install {'ai-edge-litert' if kind == 'litert' else 'keras tensorflow'}" in message
 
     def test_wrong_command_lines(self, tmp_path: Path) -> None:
-        assert "litert" in refuses(
-            "export", "--weights", "fp16", "--format", "saved-model", "m", tmp_path / "a"
-        )
         assert "--format" in refuses("export", "m", tmp_path / "a")
-        with pytest.raises(ValueError, match="float32, fp16"):
-            export_litert("m", tmp_path / "a", weights="int2")
+        assert "saved-model" in refuses("export", "--format", "onnx", "m", tmp_path / "a")
 
 
 @NEEDS_LITERT
@@ -253,6 +250,23 @@ def test_a_conversion_that_gives_garbage_is_not_kept(
     with pytest.raises(export.CodecError, match="otherwise"):
         export_litert(tiny_preset, tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_example_in_the_readme(
+    folder: Path, light: LightCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if folder.name != "litert":
+        pytest.skip("of LiteRT alone")
+    _, example = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "lamella-litert").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    samples = speech(20, light.config.hop_length)[0]
+    names = {"samples": samples}
+    exec(example, names)
+    expected = sound(light, coded(light, samples[None])[..., :12])
+    np.testing.assert_allclose(names["audio"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Speed and memory on one core, as the tables of the README: `python tests/benchmarks/speed.py`.
 
 Whole processes of `lamella`, start-up included: processor time (user and system), which other work on the machine
-lengthens less than it does the clock's. Live steps by the clock, in one process. With `--peers PYTHON`, the interpreter
+lengthens less than it does the clock's; of live steps in one process too. With `--peers PYTHON`, the interpreter
 of an environment with `pip install torch encodec transformers`, also EnCodec and Mimi on the same sound, their weights
 drawn at random, which changes nothing about their speed.
 """
@@ -90,13 +90,13 @@ def alone(clip: str) -> dict[str, float]:
     encoder, decoder = EncoderStream(codec, RATE, 1, 12, 1), DecoderStream(codec, RATE, 1)
     coded, times = [], {"encode": [], "decode": []}
     for frame in frames:
-        start = time.perf_counter()
+        start = time.process_time()
         coded += encoder.push(frame)
-        times["encode"].append(1000 * (time.perf_counter() - start))
+        times["encode"].append(1000 * (time.process_time() - start))
     for codes in coded:
-        start = time.perf_counter()
+        start = time.process_time()
         decoder.push(codes)
-        times["decode"].append(1000 * (time.perf_counter() - start))
+        times["decode"].append(1000 * (time.process_time() - start))
     for name, values in times.items():
         found[f"{name} step"], found[f"{name} 99 %"] = median(values), float(np.percentile(values, 99))
     return found
