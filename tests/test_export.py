@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,13 +18,16 @@ from test_cli import ROOT, fails, refuses, works
 from test_light import speech
 
 from codec import export
+from codec.config import CodecConfig
+from codec.errors import CodecError
 from codec.export import LITERT_FILE, MANIFEST, export_litert, export_saved_model
 from codec.graphs import Fourier, Named
 from codec.light import LightCodec
-from codec.presets import DEFAULT_PRESET, load_light, model_id
+from codec.model import Codec
+from codec.presets import DEFAULT_PRESET, load_codec, load_light, model_id, save_codec
 
+TIES = 0.01  # of random codewords many are as near as another
 Run = Callable[..., Named]
-KINDS = ["saved-model", "litert"]
 NEEDS_LITERT = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None, reason="pip install ai-edge-litert"
 )
@@ -46,20 +51,26 @@ def opened(directory: Path, kind: str) -> Callable[[str], Run]:
     return function
 
 
-def write(kind: str, preset: object, directory: Path) -> None:
-    if kind == "litert":
-        export_litert(str(preset), directory)
-    else:
-        export_saved_model(str(preset), directory)
+@pytest.fixture(scope="module")
+def preset(tiny_config: CodecConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of few codebooks: a graph grows with them."""
+    config = dataclasses.replace(tiny_config, num_codebooks=6)
+    keras.utils.set_random_seed(5)
+    codec = Codec(config)
+    sizes = 0.8 ** np.arange(6)[:, None, None]
+    codec.quantizer.start(sizes * white(6, config.codebook_size, config.latent_dim))
+    codec.quantizer.prediction.assign(0.7 * np.eye(config.envelope_dim, dtype=np.float32))
+    directory = tmp_path_factory.mktemp("models") / "few"
+    save_codec(codec, directory, "# Few: for tests, untrained\n")
+    return directory
 
 
 @pytest.fixture(scope="module", params=["saved-model", pytest.param("litert", marks=NEEDS_LITERT)])
-def folder(
-    request: pytest.FixtureRequest, tiny_preset: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(request: pytest.FixtureRequest, preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny export of each kind."""
     directory = tmp_path_factory.mktemp("exports") / request.param
-    write(request.param, tiny_preset, directory)
+    run = {"saved-model": export_saved_model, "litert": export_litert}[request.param]
+    run(preset, directory)
     return directory
 
 
@@ -69,8 +80,8 @@ def function(folder: Path) -> Callable[[str], Run]:
 
 
 @pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
+def light(preset: Path) -> LightCodec:
+    return load_light(preset)
 
 
 def coded(light: LightCodec, audio: np.ndarray) -> np.ndarray:
@@ -85,19 +96,21 @@ def sound(light: LightCodec, codes: np.ndarray) -> np.ndarray:
     return light.fast_decode_step(codes, light.decoder_state(len(codes)))[0][:, light.latency :]
 
 
-def check_whole(function: Callable[[str], Run], light: LightCodec, audio: np.ndarray) -> None:
-    """Codes but for near ties, samples within 1e-3 of full scale: or, if louder, within 1e-5 of the loudest."""
+def check_whole(function: Callable[[str], Run], light: LightCodec, audio: np.ndarray, most: float) -> None:
+    """Codes but for `most` of them, near ties and those they change; samples within 1e-3, or 1e-5 of the loudest."""
     codes = coded(light, audio)
     found = function("encode")(audio=audio)["codes"]
     assert found.dtype == np.int32 and found.shape == codes.shape
-    assert np.mean(found != codes) < 1e-3
+    assert np.mean(found != codes) < most
     expected = sound(light, codes)
     decoded = function("decode")(codes=codes)["audio"]
     assert decoded.shape == expected.shape and decoded.shape[1] >= audio.shape[1]
     np.testing.assert_allclose(decoded, expected, rtol=0, atol=max(1e-3, 1e-5 * np.abs(expected).max()))
 
 
-def check_steps(function: Callable[[str], Run], light: LightCodec, audio: np.ndarray, manifest: Path) -> None:
+def check_steps(
+    function: Callable[[str], Run], light: LightCodec, audio: np.ndarray, manifest: Path, most: float
+) -> None:
     """Frame by frame, two different signals side by side, the base set to zeros as a file does."""
     config, states = light.config, {}
     functions = json.loads(manifest.read_text())["functions"]
@@ -122,7 +135,7 @@ def check_steps(function: Callable[[str], Run], light: LightCodec, audio: np.nda
         states = {"encode_step": coded_step, "decode_step": decoded_step}
     whole, _ = light.fast_encode_step(audio, light.encoder_state(len(audio)), config.num_codebooks)
     found = np.concatenate(codes, axis=1)
-    assert np.mean(found != whole) < 1e-3
+    assert np.mean(found != whole) < most
     expected, _ = light.fast_decode_step(found, light.decoder_state(len(audio)))
     atol = max(1e-3, 1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(np.concatenate(decoded, axis=1), expected, rtol=0, atol=atol)
@@ -130,18 +143,18 @@ def check_steps(function: Callable[[str], Run], light: LightCodec, audio: np.nda
 
 def test_whole_signals_of_any_length(function: Callable[[str], Run], light: LightCodec) -> None:
     for count in (1, 40_001):  # the second is longer than two seconds
-        check_whole(function, light, speech(200, light.config.hop_length)[:, :count])
+        check_whole(function, light, speech(200, light.config.hop_length)[:, :count], TIES)
 
 
 def test_steps(function: Callable[[str], Run], light: LightCodec, folder: Path) -> None:
     audio = speech(52, light.config.hop_length)
-    check_steps(function, light, np.concatenate([audio, 0.3 * audio[:, ::-1]]), folder / MANIFEST)
+    check_steps(function, light, np.concatenate([audio, 0.3 * audio[:, ::-1]]), folder / MANIFEST, TIES)
 
 
 def test_a_lower_bitrate_is_a_prefix_of_each_row(function: Callable[[str], Run], light: LightCodec) -> None:
     codes = coded(light, speech(20, light.config.hop_length))
-    expected = sound(light, codes[..., :6])
-    codes[..., 6:] = -1
+    expected = sound(light, codes[..., :4])
+    codes[..., 4:] = -1
     decoded = function("decode")(codes=codes)["audio"]
     np.testing.assert_allclose(decoded, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -190,8 +203,8 @@ class TestManners:
         """Exports that take no time."""
         monkeypatch.setattr(export, "_write_saved_model", lambda graphs, directory: directory.touch())
 
-    def test_only_an_export_is_overwritten(self, tiny_preset: Path, tmp_path: Path, written: None) -> None:
-        command = ("export", "--format", "saved-model", tiny_preset)
+    def test_only_an_export_is_overwritten(self, preset: Path, tmp_path: Path, written: None) -> None:
+        command = ("export", "--format", "saved-model", preset)
         target, other = tmp_path / "model", tmp_path / "other"
         works(*command, target)
         (target / "old").touch()
@@ -205,21 +218,21 @@ class TestManners:
         assert (other / "letter").exists()
 
     def test_an_error_leaves_what_was_there(
-        self, tiny_preset: Path, tmp_path: Path, written: None, monkeypatch: pytest.MonkeyPatch
+        self, preset: Path, tmp_path: Path, written: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         target = tmp_path / "model"
-        export_saved_model(tiny_preset, target)
+        export_saved_model(preset, target)
         before = (target / MANIFEST).read_bytes()
         monkeypatch.setattr(
             export, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
-        message = fails("export", "--format", "saved-model", "-f", tiny_preset, target)
+        message = fails("export", "--format", "saved-model", "-f", preset, target)
         assert "model: cannot be written: No space left" in message
         assert (target / MANIFEST).read_bytes() == before
         assert "no model 'none'" in fails("export", "--format", "saved-model", "none", tmp_path / "new")
 
     def test_what_is_missing_is_named(
-        self, tiny_preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found = importlib.util.find_spec
         for package, kind in (("tensorflow", "saved-model"), ("ai_edge_litert", "litert")):
@@ -228,7 +241,7 @@ class TestManners:
                 "find_spec",
                 lambda name, *_, gone=package: None if name == gone else found(name),
             )
-            message = fails("export", "--format", kind, tiny_preset, tmp_path / "model")
+            message = fails("export", "--format", kind, preset, tmp_path / "model")
             assert f"pip install {'ai-edge-litert' if kind == 'litert' else 'keras tensorflow'}" in message
 
     def test_wrong_command_lines(self, tmp_path: Path) -> None:
@@ -237,18 +250,26 @@ class TestManners:
 
 
 @NEEDS_LITERT
-def test_a_conversion_that_gives_garbage_is_not_kept(
-    tiny_preset: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("part", "said"), [("quantizer", "codes otherwise"), ("decoder", "decodes otherwise")]
+)
+def test_a_conversion_to_something_else_is_not_kept(
+    part: str, said: str, folder: Path, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folder.name != "litert":
         pytest.skip("of LiteRT alone")
-    other = bytearray((folder / LITERT_FILE).read_bytes())
-    middle = len(other) // 2
-    other[middle : middle + 40_000] = bytes(40_000)
-    monkeypatch.setattr(export, "_converted", lambda *_: bytes(other))
+
+    def other(model: str) -> Codec:
+        codec = load_codec(model)
+        for weight in getattr(codec, part).weights:
+            weight.assign(-weight)
+        return codec
+
+    monkeypatch.setattr(export, "load_codec", other)
+    monkeypatch.setattr(export, "_converted", lambda _: (folder / LITERT_FILE).read_bytes())
     monkeypatch.setattr(export, "_write_saved_model", lambda graphs, directory: directory.mkdir())
-    with pytest.raises(export.CodecError, match="otherwise"):
-        export_litert(tiny_preset, tmp_path / "model")
+    with pytest.raises(CodecError, match=said):
+        export_litert(preset, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
@@ -265,7 +286,7 @@ def test_the_example_in_the_readme(
     samples = speech(20, light.config.hop_length)[0]
     names = {"samples": samples}
     exec(example, names)
-    expected = sound(light, coded(light, samples[None])[..., :12])
+    expected = sound(light, coded(light, samples[None]))
     np.testing.assert_allclose(names["audio"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -275,5 +296,7 @@ def test_the_shipped_preset(kind: str, tmp_path: Path) -> None:
     light = load_light(DEFAULT_PRESET)
     works("export", "--format", kind, DEFAULT_PRESET, tmp_path / "model")
     function, audio = opened(tmp_path / "model", kind), speech(160, light.config.hop_length)
-    check_whole(function, light, audio[:, :150_001])
-    check_steps(function, light, audio[:, : 60 * light.config.hop_length], tmp_path / "model" / MANIFEST)
+    check_whole(function, light, audio[:, :150_001], 1e-3)
+    check_steps(
+        function, light, audio[:, : 60 * light.config.hop_length], tmp_path / "model" / MANIFEST, 1e-3
+    )

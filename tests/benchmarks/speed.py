@@ -155,7 +155,7 @@ def peer_table(folder: Path, core: int, runs: int, python: str) -> list[str]:
     clip = str(folder / f"{SHORT}.wav")
     commands = {"Lamella, 48 kHz, 6 kbit/s": [sys.executable, __file__, "--alone", clip]}
     for name, what in (("EnCodec, 24 kHz, 6 kbit/s", "encodec"), ("Mimi, 24 kHz, 4.4 kbit/s", "mimi")):
-        commands[name] = [python, str(PEERS), what, clip]
+        commands[name] = [python, "-W", "ignore", str(PEERS), what, clip]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
