@@ -33,21 +33,25 @@ def info(file: str) -> None:
 
 def describe(reader: Reader) -> str:
     """Read a stream to its end and tell about it, a fact a line."""
-    header, chunks, coded, frames, size = reader.header, 0, 0, 0, 0
+    header, totals = reader.header, [0] * 6
     for packet in reader.packets():
-        chunks += 1
-        coded += packet.coding != 0
-        frames += packet.frames
-        size += len(packet.payload)
+        kinds = packet.coding != 0, packet.codebooks == 0
+        seen = (1, *kinds, packet.frames, packet.frames * packet.codebooks, len(packet.payload))
+        totals = [total + value for total, value in zip(totals, seen, strict=True)]
+    chunks, coded, silent, frames, codes, size = totals
     frame_rate = header.model_sample_rate / header.hop_length
-    bitrate = round(header.num_codebooks * header.bits_per_code * frame_rate)
+    books = codes / frames if header.varies and frames else header.num_codebooks
+    bitrate = round(books * header.bits_per_code * frame_rate)
     rate = size * 8 / 1000 * frame_rate / max(frames, 1) / header.channels
+    number = f"{header.num_codebooks} codebooks"
+    if header.varies:
+        number = f"{books:.1f} of {number} on average, {silent} of {chunks} chunks silent"
     samples = reader.num_samples or 0
     facts = {
         "duration": f"{samples / header.sample_rate:.3f} s ({samples} samples)",
         "sample rate": f"{header.sample_rate} Hz",
         "channels": str(header.channels),
-        "bitrate": f"{show_bitrate(bitrate)}bit/s a channel ({header.num_codebooks} codebooks)",
+        "bitrate": f"{show_bitrate(bitrate)}bit/s a channel ({number})",
         "stored": f"{rate:.2f} kbit/s a channel, {coded} of {chunks} chunks range coded",
         "frames": f"{frames} at {frame_rate:g} Hz, {header.frames_per_chunk} a chunk",
         "model": f"{header.model_id.hex()} at {header.model_sample_rate} Hz",

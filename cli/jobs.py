@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli import files
 from cli.options import Pace, Part, Pcm
 from cli.progress import progress
 
+if TYPE_CHECKING:
+    from codec.quality import Quality
+
 
 def compress_file(
     source: str,
     target: str,
-    num_codebooks: int,
+    num_codebooks: int | Quality,
     pcm: Pcm | None,
     pace: Pace,
     model: str,

@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
+    from codec.quality import Quality
 
 DEFAULT_MODEL = "lamella-48k"
 DEFAULT_BITRATE = 6000  # bits per second and channel
@@ -93,6 +94,17 @@ def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
     return config.num_codebooks_for(wanted)
 
 
+def choose_rate(config: CodecConfig, rate: Rate, level: float | None) -> int | Quality:
+    """A number of codebooks for all chunks, or with a level of quality each chunk's own; UsageError for both."""
+    if level is None:
+        return choose_codebooks(config, rate)
+    if rate != (None, None):
+        raise click.UsageError("give --quality, --bitrate or --codebooks, not two of them")
+    from codec.quality import Quality
+
+    return Quality(level)
+
+
 class Places(NamedTuple):
     """Where to read and write: IN and OUT, or several files and a folder."""
 
@@ -161,16 +173,25 @@ def rate(verb: Verb) -> Verb:
     return wrapper
 
 
+quality = click.option(
+    "--quality",
+    "level",
+    metavar="Q",
+    type=click.FloatRange(0, 10),
+    help="In place of --bitrate: as many bits as each chunk is worth, 0 to 10. Of speech 4 makes about 3k, 6 about 6k.",
+)
+
+
 class Pace(NamedTuple):
-    """How soon chunks are written, how long they are (None: as a file has them), and how long the search takes."""
+    """How soon chunks are written, how long they are, and how long the search for codes takes."""
 
     live: bool
-    chunk_ms: int | None
+    chunk_ms: int | None  # None: as a file has them; 0: a frame
     effort: int  # 0 .. 3
 
 
 def pace(verb: Verb) -> Verb:
-    """Give a verb --live, --chunk-ms and --effort as one argument `pace`: Pace."""
+    """Give a verb --live, --chunk-ms, --packet and --effort as one argument `pace`: Pace."""
 
     @click.option("--live", is_flag=True, help="Write each chunk as soon as its samples have come.")
     @click.option(
@@ -180,6 +201,9 @@ def pace(verb: Verb) -> Verb:
         help="Length of a chunk.  [default: 1000 or more]",
     )
     @click.option(
+        "--packet", is_flag=True, help="Live, each frame of 20 ms a chunk that depends on no other."
+    )
+    @click.option(
         "--effort",
         type=click.IntRange(0, 3),
         default=0,
@@ -187,8 +211,11 @@ def pace(verb: Verb) -> Verb:
         help="Search 2, 4 or 8 times as long for codes, for a little better sound.",
     )
     @functools.wraps(verb)
-    def wrapper(*, live: bool, chunk_ms: int | None, effort: int, **arguments: object) -> None:
-        return verb(pace=Pace(live, chunk_ms, effort), **arguments)
+    def wrapper(*, live: bool, chunk_ms: int | None, packet: bool, effort: int, **arguments: object) -> None:
+        if packet and chunk_ms is not None:
+            raise click.UsageError("--packet is one frame, so it does not go with --chunk-ms")
+        length = 0 if packet else chunk_ms
+        return verb(pace=Pace(live or packet, length, effort), **arguments)
 
     return wrapper
 

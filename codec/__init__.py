@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from codec.errors import CodecError
     from codec.light import LightCodec
     from codec.model import Codec
+    from codec.packets import PacketDecoder, PacketEncoder
     from codec.presets import list_presets, load_codec, load_light, save_codec
+    from codec.quality import Quality
     from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
 
 __version__ = "0.1.0"
@@ -24,6 +26,9 @@ __all__ = [
     "DecoderStream",
     "EncoderStream",
     "LightCodec",
+    "PacketDecoder",
+    "PacketEncoder",
+    "Quality",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
     "__version__",
@@ -43,6 +48,9 @@ _HOMES = {
     "DecoderStream": "codec.decoding",
     "EncoderStream": "codec.compression",
     "LightCodec": "codec.light",
+    "PacketDecoder": "codec.packets",
+    "PacketEncoder": "codec.packets",
+    "Quality": "codec.quality",
     "ResidualVectorQuantizer": "codec.quantizer",
     "VectorQuantizer": "codec.quantizer",
     "compress": "codec.compression",

@@ -24,8 +24,9 @@ from codec.decoding import DecoderStream, chunks_at_once, decoded, seconds_at_on
 from codec.errors import BitstreamError
 from codec.files import PathLike, name_of, naming_damage, reading, seekable, writing
 from codec.presets import model_id
+from codec.quality import Choice, Quality
 from codec.recovery import Loss, only_within, recovered
-from codec.spans import Span, chunks_from, cut, first_chunk
+from codec.spans import Span, chunks_from, cut, first_chunk, last_chunk
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
@@ -61,7 +62,7 @@ def compress(
     source: PathLike | BinaryIO | audio.Reader,
     target: PathLike | BinaryIO,
     codec: Codec | LightCodec,
-    num_codebooks: int,
+    num_codebooks: int | Quality,
     progress: Progress | None = None,
     frames_per_chunk: int | None = None,
     live: bool = False,
@@ -72,7 +73,7 @@ def compress(
         source: a path, a binary stream, or an opened reader such as `RawReader`.
         target: a path, which holds the old content or all of the new at any time, or a binary stream, not sought.
         codec: the model.
-        num_codebooks: codes in a frame, 1 .. what the model has: the bitrate.
+        num_codebooks: codes in a frame, 1 .. what the model has: the bitrate. With a Quality, each chunk has its own.
         progress: is told the seconds of audio coded so far.
         frames_per_chunk: frames under one checksum, at least a second of them unless told otherwise.
         live: write each chunk as soon as its samples have come; else some seconds are coded at once, which is quicker.
@@ -92,12 +93,10 @@ def compress(
         writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
         output.flush()
         for block in reader.blocks(reader.sample_rate // (LIVE_READS if live else 1)):
-            for codes in encoder.push(block):
-                writer.write_chunk(codes)
+            writer.write_chunks(encoder.push(block))
             output.flush()  # whoever listens to a live stream waits for it
             _tell(progress, reader.position / reader.sample_rate)
-        for codes in encoder.flush():
-            writer.write_chunk(codes)
+        writer.write_chunks(encoder.flush())
         writer.close(reader.position)
         output.flush()
     seconds = reader.position / reader.sample_rate
@@ -151,7 +150,8 @@ def decompress(
         first = first_chunk(reader.header, codec, span.first) // together * together
         decoder = DecoderStream(codec, rate, channels, first * reader.header.frames_per_chunk)
         told = on_loss and only_within(start, end, on_loss)
-        chunks = chunks_from(reader, first)
+        last = None if span.stop is None else last_chunk(reader.header, codec, span.stop)
+        chunks = chunks_from(reader, first, last)
         sound = (
             recovered(chunks, reader, decoder, told) if told else decoded(chunks, together, reader, decoder)
         )
@@ -170,7 +170,7 @@ class EncoderStream:
         codec: the model; it keeps no state, so any number of streams may share it.
         sample_rate: Hz, of what is pushed; any rate, it is resampled to the model's.
         channels: 1 .. 8; two are coded as mid and side, others each by itself.
-        num_codebooks: codes in a frame: the bitrate.
+        num_codebooks: codes in a frame: the bitrate. With a Quality, each chunk has its own, 0 for silence.
         frames_per_chunk: frames that come at once; 1 for the least delay, else about a second.
         seconds_per_step: coded at once where chunks are whole seconds; only a LightCodec can do with more than one.
 
@@ -183,11 +183,14 @@ class EncoderStream:
         codec: Codec | LightCodec,
         sample_rate: int,
         channels: int,
-        num_codebooks: int,
+        num_codebooks: int | Quality,
         frames_per_chunk: int | None = None,
         seconds_per_step: int = 1,
     ) -> None:
         config = codec.config
+        self._choice: Choice | None = None
+        if isinstance(num_codebooks, Quality):
+            self._choice, num_codebooks = Choice(num_codebooks, codec), config.num_codebooks
         if not 1 <= num_codebooks <= config.num_codebooks:
             raise ValueError(f"`num_codebooks` must be 1 to {config.num_codebooks}, found {num_codebooks}")
         self.num_samples = 0
@@ -216,6 +219,7 @@ class EncoderStream:
             frames_per_chunk=self.frames_per_chunk,
             model_sample_rate=config.sample_rate,
             hop_length=config.hop_length,
+            varies=self._choice is not None,
         )
 
     def push(self, samples: np.ndarray) -> list[np.ndarray]:
@@ -235,7 +239,7 @@ class EncoderStream:
         if len(rest := _joined(self._waiting, axis=0)):
             self._step(rest)
         ready = self._whole_chunks()
-        return ready + self._coded
+        return ready + [self._chosen(codes) for codes in self._coded]
 
     def _code(self, samples: np.ndarray) -> None:
         """Code all whole steps of what waits and `samples`."""
@@ -255,14 +259,14 @@ class EncoderStream:
         frames = len(samples) // config.hop_length
         unit = min(self.frames_per_chunk, config.restart_frames)
         silence = -frames % unit * config.hop_length
-        block = _to_mid_and_side(samples)
+        block = _to_mid_and_side(samples).T
         if silence:  # np.pad takes its time even where there is nothing to add
-            block = np.pad(block, ((0, silence), (0, 0)))
+            block = np.pad(block, ((0, 0), (0, silence)))
         state: Any = self._codec.restarted(self._state)
-        codes, self._state = self._codec.fast_encode_step(
-            block.T[:, :, np.newaxis], state, self._num_codebooks
-        )
+        codes, self._state = self._codec.fast_encode_step(block[:, :, np.newaxis], state, self._num_codebooks)
         self._coded.append(np.asarray(codes, np.int32)[:, :frames])
+        if self._choice is not None:
+            self._choice.hear(block, self._coded[-1])
 
     def _whole_chunks(self) -> list[np.ndarray]:
         size = self.frames_per_chunk
@@ -272,7 +276,11 @@ class EncoderStream:
         whole = codes.shape[1] // size * size
         if whole < codes.shape[1]:
             self._coded.append(codes[:, whole:])
-        return [codes[:, start : start + size] for start in range(0, whole, size)]
+        return [self._chosen(codes[:, start : start + size]) for start in range(0, whole, size)]
+
+    def _chosen(self, chunk: np.ndarray) -> np.ndarray:
+        """A chunk with the number of codebooks that it shall have."""
+        return chunk if self._choice is None else chunk[..., : self._choice.next(chunk.shape[1])]
 
 
 def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:

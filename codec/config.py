@@ -25,6 +25,7 @@ class CodecConfig:
     mel_bands: int = 64  # log energies up to half the sample rate
     spectrum_limit: int = 8000  # Hz; below it the encoder sees complex bins
     phase_limit: int = 1000  # Hz; below it the phase path carries complex bins
+    direction_limit: int = 2000  # Hz; from there up the directions of the decoder's bins are noise
     envelope_dim: int = 28  # latents of the envelope path
     phase_dim: int = 36  # latents of the phase path
     num_codebooks: int = 24
@@ -54,9 +55,13 @@ class CodecConfig:
             raise ValueError(
                 f"`base_codebooks` {self.base_codebooks} are more than `num_codebooks` {self.num_codebooks}"
             )
-        for name in ("spectrum_limit", "phase_limit"):
+        for name in ("spectrum_limit", "phase_limit", "direction_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
+        if self.direction_bins <= self.phase_bins:
+            raise ValueError(
+                f"`direction_limit` {self.direction_limit} Hz must lie above `phase_limit` {self.phase_limit} Hz"
+            )
         if not self.phase_bins:
             raise ValueError(
                 f"`phase_limit` {self.phase_limit} Hz lies below the first bin of the short window"
@@ -86,6 +91,11 @@ class CodecConfig:
     def phase_bins(self) -> int:
         """Complex bins of the short window, from the first one up, that the phase path carries."""
         return self.phase_limit * self.short_window // self.sample_rate
+
+    @property
+    def direction_bins(self) -> int:
+        """Bins of the spectrum, from 0 up, whose directions the network makes; those of the others are noise."""
+        return self.direction_limit * self.short_window // self.sample_rate
 
     @property
     def synthesis_bins(self) -> int:

@@ -3,6 +3,7 @@ r"""Latents to audio: the mirror of the encoder, with a noise source for what no
 latents -> network at 50 Hz -> two frames each -> + noise -> network at 100 Hz -> head -> Synthesis -> audio
        \--> envelope path: log energies of the bands, interpolated to bins ----> log-magnitudes
         \-> phase path: low bins as the encoder saw them ----------------------> directions, and added as they are
+             from `direction_limit` up: white noise ---------------------------> directions
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.config import CodecConfig
@@ -28,34 +30,37 @@ from codec.tables import (
     POWER_LIMIT,
     band_interpolation,
     magnitude_offset,
+    noise_directions,
+    noise_share,
     noise_table,
 )
 
 
 class Noise(StreamingLayer):
-    """White Gaussian noise that depends on the frame number alone, so a file decodes to the same samples every time.
-
-    The numbers come from a fixed table that repeats after NOISE_PERIOD frames.
+    """Noise that depends on the frame number alone, so a file decodes to the same samples every time.
 
     Shapes:
         x:     [batch, spectral frame, any]; only its length counts
         y:     [batch, spectral frame, channels]
         state: int32 [batch], the number of the next frame
+
+    Args:
+        table: [frame, channels], over and over; as many frames as divide NOISE_PERIOD.
     """
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    def __init__(self, table: np.ndarray, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.channels, self.table = channels, noise_table(channels)
+        self.table = table
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], self.channels)
+        return (*input_shape[:-1], self.table.shape[1])
 
     def initial_state(self, batch_size: int | Tensor) -> State:
         return ops.zeros((batch_size,), "int32")
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         count = ops.shape(x)[1]
-        numbers = (state[:, None] + ops.arange(count, dtype="int32")) % NOISE_PERIOD
+        numbers = (state[:, None] + ops.arange(count, dtype="int32")) % len(self.table)
         return ops.take(ops.convert_to_tensor(self.table), numbers, axis=0), (state + count) % NOISE_PERIOD
 
 
@@ -66,10 +71,13 @@ class Head(StreamingLayer):
 
         exp(log-magnitude) * direction(network + 3 c) + c |c|^1.5 * exp(gain of the network)
 
-    with c the compressed coefficient the phase path decoded.
+    with c the compressed coefficient the phase path decoded. From `direction_limit` up the directions are those of
+    white noise, mixed in from a little below. No bits are spent on phase there, and what a network trained on spectral
+    distances guesses is nearly the same in every frame, which buzzes: distances cannot hear that, listeners do.
 
     Shapes:
-        x: [batch, spectral frame, width + mel_bands + 2 * phase_bins]: features, log energies of the bands, low bins
+        x: [batch, spectral frame, width + mel_bands + 2 * phase_bins + 2 * synthesis_bins]: features, log energies of
+           the bands, low bins, directions of noise
         y: [batch, spectral frame, 2 * synthesis_bins]
     """
 
@@ -79,9 +87,10 @@ class Head(StreamingLayer):
         self.magnitude = keras.layers.Dense(
             config.synthesis_bins, kernel_initializer="zeros", dtype="float32"
         )
-        self.direction = keras.layers.Dense(2 * config.synthesis_bins, dtype="float32")
+        self.direction = keras.layers.Dense(2 * config.direction_bins, dtype="float32")
         self.low_gain = keras.layers.Dense(config.phase_bins, kernel_initializer="zeros", dtype="float32")
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
+        self.noise_share = noise_share(config)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for layer in (self.magnitude, self.direction, self.low_gain):
@@ -91,19 +100,32 @@ class Head(StreamingLayer):
         return (*input_shape[:-1], 2 * self.config.synthesis_bins)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        width, bands = self.config.decoder_fine_width, self.config.mel_bands
-        features, energies, low = ops.split(x, [width, width + bands], axis=-1)
-        low_real, low_imaginary = ops.split(low, 2, axis=-1)
+        config = self.config
+        sizes = (config.decoder_fine_width, config.mel_bands, 2 * config.phase_bins)
+        features, energies, low, noise = ops.split(x, [int(end) for end in np.cumsum(sizes)], axis=-1)
+        low_parts, noise_parts = ops.split(low, 2, axis=-1), ops.split(noise, 2, axis=-1)
         magnitude = ops.exp(self._log_magnitude(features, energies))
-        real, imaginary = ops.split(self.direction(features), 2, axis=-1)
-        real, imaginary = (
-            self._to_bins(real, PHASE_GAIN * low_real),
-            self._to_bins(imaginary, PHASE_GAIN * low_imaginary),
-        )
-        scale = magnitude * ops.rsqrt(real * real + imaginary * imaginary + DIRECTION_FLOOR)
-        expanded = self._expand(features, low_real, low_imaginary)
-        spectrum = self._to_bins(real * scale, expanded[0]), self._to_bins(imaginary * scale, expanded[1])
+        directions = self._directions(features, low_parts, noise_parts)
+        expanded = self._expand(features, *low_parts)
+        spectrum = [
+            _to_low_bins(magnitude * one, more) for one, more in zip(directions, expanded, strict=True)
+        ]
         return ops.concatenate(spectrum, axis=-1), state
+
+    def _directions(self, features: Tensor, low: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
+        """Real and imaginary parts of length one: the network's with the phase path's, then noise."""
+        made = ops.split(self.direction(features), 2, axis=-1)
+        made = _unit([_to_low_bins(one, PHASE_GAIN * more) for one, more in zip(made, low, strict=True)])
+        noise_parts = [ops.split(one, [self.config.direction_bins], axis=-1) for one in noise]
+        mixed = _unit(
+            [
+                (1 - self.noise_share) * one + self.noise_share * below
+                for one, (below, _) in zip(made, noise_parts, strict=True)
+            ]
+        )
+        return [
+            ops.concatenate([one, above], axis=-1) for one, (_, above) in zip(mixed, noise_parts, strict=True)
+        ]
 
     def _log_magnitude(self, features: Tensor, energies: Tensor) -> Tensor:
         """The network's, plus the decoded envelope between band centres."""
@@ -118,10 +140,16 @@ class Head(StreamingLayer):
         gain = gain * ops.minimum(power, POWER_LIMIT) ** exponent
         return real * gain, imaginary * gain
 
-    def _to_bins(self, spectrum: Tensor, low: Tensor) -> Tensor:
-        """Add the low bins, which start at bin 1, to a whole spectrum."""
-        above = self.config.synthesis_bins - 1 - self.config.phase_bins
-        return spectrum + ops.pad(low, [[0, 0], [0, 0], [1, above]])
+
+def _to_low_bins(spectrum: Tensor, low: Tensor) -> Tensor:
+    """Add the low bins, which start at bin 1, to a longer spectrum."""
+    return spectrum + ops.pad(low, [[0, 0], [0, 0], [1, spectrum.shape[-1] - 1 - low.shape[-1]]])
+
+
+def _unit(parts: list[Tensor]) -> list[Tensor]:
+    """Real and imaginary parts, brought to length one."""
+    scale = ops.rsqrt(sum(part * part for part in parts) + DIRECTION_FLOOR)
+    return [part * scale for part in parts]
 
 
 class Decoder(StreamingLayer):
@@ -144,7 +172,9 @@ class Decoder(StreamingLayer):
             + [dense(2 * config.decoder_fine_width, dtype=policy)],
             dtype=policy,
         )
-        self.noise = Noise(config.noise_channels, dtype="float32")
+        self.noise = Noise(noise_table(config.noise_channels), dtype="float32")
+        directions = noise_directions(config)
+        self.noise_directions = Noise(np.hstack([directions.real, directions.imag]), dtype="float32")
         self.noise_map = keras.layers.Dense(config.decoder_fine_width, use_bias=False, dtype=policy)
         self.fine = Serial(
             [
@@ -190,12 +220,14 @@ class Decoder(StreamingLayer):
         coarse_state, noise_state, fine_state = state
         coarse, coarse_state = self.coarse.step(x, coarse_state)
         fine = split(coarse)
+        directions, _ = self.noise_directions.step(fine, noise_state)
         noise, noise_state = self.noise.step(fine, noise_state)
         fine, fine_state = self.fine.step(fine + self.noise_map(noise), fine_state)
         x = ops.cast(x, "float32")
         energies = split(self.envelope_map(x[..., : self.config.envelope_dim]))
         low = split(self.phase_map(x[..., self.config.envelope_dim :]))
-        spectrum, _ = self.head.step(ops.concatenate([ops.cast(fine, "float32"), energies, low], axis=-1), ())
+        parts = [ops.cast(fine, "float32"), energies, low, directions]
+        spectrum, _ = self.head.step(ops.concatenate(parts, axis=-1), ())
         return spectrum, (coarse_state, noise_state, fine_state)
 
 

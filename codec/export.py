@@ -9,9 +9,10 @@ Either holds four functions, with named inputs and outputs; `batch` is any numbe
 
 `encode` and `decode` take a whole signal of any length and mean by its codes what a .lam file does: the prediction
 begins anew with each second. A step is one frame; what comes out of `decode_step` is `latency` samples late. The state
-comes out under the names it goes in by, and zeros are silence; who wants the codes of a file sets `base` to zeros
-before each second. All codebooks come out. Of a lower bitrate the first few are kept, at least those of the base, and
--1 goes in where codes are missing. `manifest.json` beside the model says this with the model's numbers.
+comes out under the names it goes in by, and begins as zeros, except that `noise` differs between channels; who wants
+the codes of a file sets `base` to zeros before each second. All codebooks come out. Of a lower bitrate the first few
+are kept, at least those of the base, and -1 goes in where codes are missing. `manifest.json` beside the model says
+this with the model's numbers.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 from codec.errors import CodecError
 from codec.files import PathLike, naming_errors
 from codec.presets import load_codec, model_id
+from codec.tables import NOISE_APART, NOISE_PERIOD
 
 if TYPE_CHECKING:
     from codec.graphs import Graphs, Named
@@ -42,7 +44,8 @@ SIGNATURES = ("encode", "decode", "encode_step", "decode_step")
 UNITS = {
     "audio": "float32 samples at sample_rate, full scale 1; stereo as (left + right) / 2 and (left - right) / 2",
     "codes": "int32, 0 to codebook_size - 1; in what is decoded, -1 where a lower bitrate has none",
-    "state": "float32, `noise` int32: what the step before gave under this name, zeros before the first",
+    "state": "float32: what the step before gave under this name, zeros before the first",
+    "noise": "int32, of the state; in channel n it begins as n * noise_apart % noise_period",
 }
 
 
@@ -190,6 +193,8 @@ def _write_manifest(graphs: Graphs, directory: Path, kind: str) -> None:
         "num_codebooks": config.num_codebooks,
         "base_codebooks": config.base_codebooks,
         "codebook_size": config.codebook_size,
+        "noise_apart": NOISE_APART,  # spectral frames, two of which are a frame
+        "noise_period": NOISE_PERIOD,
         "units": UNITS,
         "functions": _functions(graphs),
     }

@@ -59,7 +59,7 @@ class Graphs:
         seconds = self._seconds(codes)
         quantized, _ = _Quantizer(self.codec.quantizer).decode(seconds, self._mean(seconds))
         quantized = self._frames(quantized, codes)
-        audio, _ = self._audio(quantized, self.codec.decoder.initial_state(ops.shape(codes)[0]))
+        audio, _ = self._audio(quantized, self.codec.decoder_state(ops.shape(codes)[0]).network)
         return {"audio": audio[:, self.codec.latency :]}
 
     def encode_step(self, audio: Tensor, named: Named) -> Named:
@@ -78,11 +78,11 @@ class Graphs:
         return {"audio": audio, **_unpacked(CodecState(network, base), DECODER_PARTS)}
 
     def encoder_state(self, batch_size: int) -> Named:
-        """The state of silence: zeros."""
+        """The encoder's state of silence."""
         return _unpacked(self.codec.encoder_state(batch_size), ENCODER_PARTS)
 
     def decoder_state(self, batch_size: int) -> Named:
-        """The state of silence: zeros."""
+        """The decoder's state of silence, with a noise of its own in each item."""
         return _unpacked(self.codec.decoder_state(batch_size), DECODER_PARTS)
 
     def _latents(self, audio: Tensor, state: State) -> tuple[Tensor, State]:

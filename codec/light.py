@@ -25,6 +25,7 @@ from codec.tables import (
     LOG_MAGNITUDE_RANGE,
     LOW_GAIN_RANGE,
     MAGNITUDE_FLOOR,
+    NOISE_APART,
     NOISE_PERIOD,
     PHASE_GAIN,
     PHASE_POWER,
@@ -37,6 +38,8 @@ from codec.tables import (
     band_weights,
     latent_shares,
     magnitude_offset,
+    noise_directions,
+    noise_share,
     noise_table,
     synthesis_window,
     variance_targets,
@@ -59,9 +62,9 @@ class LightCodec:
     seconds_at_once = 8  # of all channels together: 400 rows are multiplied more quickly than 50, a row
 
     def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1, prior: Any = None) -> None:
-        self.config, self.weights, self.latency = config, weights, config.spectral_hop
-        self.prior = prior
+        self.config, self.weights, self.prior, self.latency = config, weights, prior, config.spectral_hop
         self._quantizer = _Quantizer(config, _of(weights, "quantizer."), candidates)
+        self.codebooks = self._quantizer.books
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round
     def _encoder(self) -> _Encoder:
@@ -76,8 +79,9 @@ class LightCodec:
         return {"base": np.zeros((batch_size, self.config.envelope_dim), np.float32)}
 
     def decoder_state(self, batch_size: int, first_frame: int = 0) -> LightState:
-        """The decoder's state of silence, with the noise of code frame `first_frame`."""
-        return {**self.encoder_state(batch_size), "noise": np.array(2 * first_frame % NOISE_PERIOD)}
+        """The decoder's state of silence, with the noise of code frame `first_frame`, a different one in each item."""
+        places = 2 * first_frame + NOISE_APART * np.arange(batch_size)
+        return {**self.encoder_state(batch_size), "noise": places % NOISE_PERIOD}
 
     def restarted(self, state: LightState) -> LightState:
         """The state with the prediction begun anew: the network goes on, but no code hangs on those before it."""
@@ -94,7 +98,7 @@ class LightCodec:
         return self._quantizer.encode(self._encoder.latents(step, audio), step, num_codebooks), step.after
 
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
-        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]; seconds as in encoding."""
+        """Decode [batch, n, codebook], of lost frames [batch, n, 0] -> [batch, n * hop_length, 1]; seconds as above."""
         step = Step(self._decoder.weights, state)
         return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
 
@@ -202,15 +206,15 @@ class _Quantizer:
         return codes
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
-        total = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32)
+        total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim
         base_stages = range(min(codes.shape[-1], self.base_codebooks))
-        base_sums = np.sum([self.books[n, codes[..., n], : self.base_dim] for n in base_stages], axis=0)
+        base_sums = sum((self.books[n, codes[..., n], :dim] for n in base_stages), 0 * total[..., :dim])
         base = self._begun(step, codes)
         for frames in self._lockstep(codes):
             differences = base_sums[:, frames]
             base = base[:, : differences.shape[1]] @ self.prediction + differences
-            total[:, frames, : self.base_dim] = base
-        step.after["base"] = total[:, -1, : self.base_dim].copy()
+            total[:, frames, :dim] = base
+        step.after["base"] = total[:, -1, :dim].copy()
         for stage in range(self.base_codebooks, codes.shape[-1]):
             total += self.books[stage, codes[..., stage]]
         return total
@@ -239,6 +243,7 @@ class _Decoder:
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.config, self.weights = config, weights
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
+        self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
 
@@ -247,38 +252,44 @@ class _Decoder:
         coarse = step.conv("decoder.coarse.layers.0.conv", latents)
         coarse = step.blocks("decoder.coarse.layers", range(1, last), coarse)
         fine = _split(step.dense(f"decoder.coarse.layers.{last}.layer", coarse))
-        fine += self._noise(step, fine.shape[1])
+        numbers = self._frame_numbers(step, fine.shape[1])
+        fine += self.noise[numbers]
         fine = step.blocks("decoder.fine.layers", range(config.decoder_fine_blocks), fine)
         fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
         energies = _split(step.dense("decoder.envelope_map", latents[..., : config.envelope_dim]))
         low = _split(step.dense("decoder.phase_map", latents[..., config.envelope_dim :]))
-        pieces = [self._pieces(step, *parts) for parts in _seconds(config, fine, energies, _complex(low))]
+        parts = _seconds(config, fine, energies, _complex(low), numbers)
+        pieces = [self._pieces(step, *part) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
-    def _noise(self, step: Step, count: int) -> np.ndarray:
-        first = int(step.before["noise"])
-        step.after["noise"] = np.array((first + count) % NOISE_PERIOD)
-        return self.noise[np.arange(first, first + count) % NOISE_PERIOD]
+    def _frame_numbers(self, step: Step, count: int) -> np.ndarray:
+        """Numbers of the spectral frames, which tell the noise: [batch, spectral frame]."""
+        first = step.before["noise"]
+        step.after["noise"] = (first + count) % NOISE_PERIOD
+        return (first[:, None] + np.arange(count)) % NOISE_PERIOD
 
-    def _spectrum(self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray) -> np.ndarray:
+    def _spectrum(
+        self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray, numbers: np.ndarray
+    ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
         low_bins = slice(1, 1 + self.config.phase_bins)
         log_magnitude = (
             step.dense("decoder.head.magnitude", fine) + energies @ self.interpolation + self.offset
         )
-        spectrum = _complex(step.dense("decoder.head.direction", fine))
-        spectrum[..., low_bins] += np.float32(PHASE_GAIN) * low
-        spectrum *= np.exp(np.clip(log_magnitude, *LOG_MAGNITUDE_RANGE)) / np.sqrt(
-            _power(spectrum) + DIRECTION_FLOOR
-        )
+        made = _complex(step.dense("decoder.head.direction", fine))
+        made[..., low_bins] += np.float32(PHASE_GAIN) * low
+        spectrum = self.directions[numbers % len(self.directions)]
+        below = spectrum[..., : made.shape[-1]]
+        below[...] = _unit((1 - self.noise_share) * _unit(made) + self.noise_share * below)
+        spectrum *= np.exp(np.clip(log_magnitude, *LOG_MAGNITUDE_RANGE))
         gain = np.exp(np.clip(step.dense("decoder.head.low_gain", fine), *LOW_GAIN_RANGE))
         exponent = -PHASE_POWER / (1 + PHASE_POWER) / 2
         spectrum[..., low_bins] += low * gain * np.minimum(_power(low) + POWER_FLOOR, POWER_LIMIT) ** exponent
         return spectrum
 
-    def _pieces(self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray) -> np.ndarray:
-        """Windowed sound of each spectrum, [batch, spectral frame, samples]."""
-        spectrum = self._spectrum(step, fine, energies, low).astype(np.complex128)
+    def _pieces(self, step: Step, *parts: np.ndarray) -> np.ndarray:
+        """Windowed sound of each spectrum, [batch, spectral frame, samples]; parts as for `_spectrum`."""
+        spectrum = self._spectrum(step, *parts).astype(np.complex128)
         return np.fft.irfft(spectrum, n=self.config.short_window).astype(np.float32) * self.window
 
     def _overlapped(self, step: Step, pieces: np.ndarray) -> np.ndarray:
@@ -292,6 +303,11 @@ def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarr
     second = 2 * config.restart_frames
     for start in range(0, parts[0].shape[1], second):
         yield tuple(part[:, start : start + second] for part in parts)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Complex numbers brought to length one."""
+    return x / np.sqrt(_power(x) + np.float32(DIRECTION_FLOOR))
 
 
 def _power(x: np.ndarray) -> np.ndarray:

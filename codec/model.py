@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.compiled import compiled
@@ -20,7 +21,7 @@ from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.predictive import PredictiveQuantizer
 from codec.streaming import State, Tensor
-from codec.tables import NOISE_PERIOD
+from codec.tables import NOISE_APART, NOISE_PERIOD
 
 
 class CodecState(NamedTuple):
@@ -72,6 +73,11 @@ class Codec(keras.Model):
         """Samples by which decoded audio lags behind: output sample t + latency is input sample t."""
         return int(self.decoder.latency)
 
+    @property
+    def codebooks(self) -> np.ndarray:
+        """The codewords, [codebook, codebook_size, dim]."""
+        return ops.convert_to_numpy(self.quantizer.codebooks)
+
     def encoder_state(self, batch_size: int) -> CodecState:
         """The encoder's state of silence."""
         return CodecState(self.encoder.initial_state(batch_size), self.quantizer.initial_state(batch_size))
@@ -83,12 +89,16 @@ class Codec(keras.Model):
         return codes, CodecState(network, base)
 
     def decoder_state(self, batch_size: int, first_frame: int = 0) -> CodecState:
-        """The decoder's state of silence, with the noise of code frame `first_frame`."""
-        network = self.decoder.initial_state(batch_size, 2 * first_frame % NOISE_PERIOD)
+        """The decoder's state of silence, with the noise of code frame `first_frame`, a different one in each item."""
+        places = 2 * first_frame + NOISE_APART * ops.arange(batch_size, dtype="int32")
+        network = self.decoder.initial_state(batch_size, places % NOISE_PERIOD)
         return CodecState(network, self.quantizer.initial_state(batch_size))
 
     def decode_step(self, codes: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1]."""
+        """Decode the next codes: [batch, n, codebook] -> [batch, n * hop_length, 1].
+
+        Of frames that are lost there may be no codes at all, [batch, n, 0]: they are what the prediction tells.
+        """
         quantized, base = self.quantizer.decode_step(codes, state.base)
         audio, network = self.decoder.step(quantized, state.network)
         return audio, CodecState(network, base)

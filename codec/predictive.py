@@ -100,7 +100,7 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         return codes, bases[:, -1]
 
     def decode_step(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the codes stand for, [batch, frame, dim], and the state after them."""
+        """What the codes stand for, [batch, frame, dim], and the state after them; none: the predicted base."""
         prediction, books = ops.convert_to_tensor(self.prediction), self._books()
         base_codes, others = codes[..., : self.base_codebooks], codes[..., self.base_codebooks :]
         differences = look_up(base_codes, books)[..., : self.base_dim]

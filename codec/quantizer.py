@@ -75,7 +75,10 @@ def descend(rows: Tensor, codebooks: Tensor) -> Descent:
 
 def look_up(codes: Tensor, codebooks: Tensor) -> Tensor:
     """Sum of the codewords: codes [batch, frame, codebook], of the first of the codebooks -> [batch, frame, dim]."""
-    return sum(ops.take(codebooks[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1]))
+    nothing = ops.zeros((*ops.shape(codes)[:2], codebooks.shape[-1]))
+    return sum(
+        (ops.take(codebooks[stage], codes[..., stage], axis=0) for stage in range(codes.shape[-1])), nothing
+    )
 
 
 @keras.saving.register_keras_serializable("lamella")

@@ -57,7 +57,7 @@ def recovered(
             break
         yield from _concealed(chunk.start_frame, reader, decoder, on_loss)
         codes = chunk.codes if frames is None else chunk.codes[:, : frames - chunk.start_frame]
-        yield decoder.push(codes, fill_to=reader.header.frames_per_chunk)
+        yield from decoder.steps(codes, fill_to=reader.header.frames_per_chunk)
         nothing = False
     frames = _frames_in_all(reader, decoder)
     if nothing and frames != decoder.next_frame:
@@ -72,15 +72,18 @@ def recovered(
 def _concealed(
     stop: int, reader: bitstream.Reader, decoder: DecoderStream, on_loss: Callable[[Loss], None]
 ) -> Iterator[np.ndarray]:
-    """What stands for the frames up to `stop`, a chunk at a time."""
+    """What stands for the frames up to `stop`, a chunk or a second at a time."""
     if decoder.next_frame >= stop:
         return
     loss = _loss(decoder.next_frame, stop, reader)
     if loss.end is not None and loss.end - loss.start > MOST_LOST:
         raise BitstreamError(f"{loss} is lost, expected at most {show_time(MOST_LOST)} in one place")
     on_loss(loss)
+    header = reader.header
+    second = bitstream.frames_per_second(header.hop_length, header.model_sample_rate)
+    most = min(header.frames_per_chunk, second)
     while decoder.next_frame < stop:
-        yield decoder.conceal(min(reader.header.frames_per_chunk, stop - decoder.next_frame))
+        yield decoder.conceal(min(most, stop - decoder.next_frame))
 
 
 def _frames_in_all(reader: bitstream.Reader, decoder: DecoderStream) -> int | None:

@@ -56,11 +56,21 @@ def first_chunk(header: bitstream.Header, codec: Codec | LightCodec, sample: int
     return max(0, frame) // header.frames_per_chunk
 
 
-def chunks_from(reader: bitstream.Reader, first: int) -> Iterator[bitstream.Chunk]:
-    """The chunks from number `first` on; without an index those before are read too, and dropped."""
+def last_chunk(header: bitstream.Header, codec: Codec | LightCodec, stop: int) -> int:
+    """A chunk, near, behind which nothing is needed for the source's samples before `stop`."""
+    config, second = codec.config, -(-stop // header.sample_rate)
+    end = second * config.sample_rate + resampling.margin(config.sample_rate, header.sample_rate)
+    return (end + codec.latency) // config.hop_length // header.frames_per_chunk
+
+
+def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Iterator[bitstream.Chunk]:
+    """The chunks from number `first` on; without an index those before are read too, and dropped.
+
+    Those up to number `last`, if it is known, are needed, others perhaps not.
+    """
     if first and reader.chunk_offsets is not None:
         reader.seek(first)
-    return (chunk for chunk in reader if chunk.index >= first)
+    return (chunk for chunk in reader.chunks(last) if chunk.index >= first)
 
 
 def cut(

@@ -19,6 +19,9 @@ PHASE_SHARE = (
 )
 
 NOISE_PERIOD = 4096  # spectral frames, 41 s
+NOISE_APART = 1000  # spectral frames from one channel's noise to the next one's: side is no copy of mid
+DIRECTION_PERIOD = 512  # spectral frames, 5 s, a divisor of NOISE_PERIOD
+DIRECTION_FADE = 0.75  # of `direction_limit`: where noise begins to mix with the network's directions
 LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
 PHASE_GAIN = 3.0  # of the phase path's coefficient in the direction of its bin
 LOW_BIN_DROP = (
@@ -82,6 +85,24 @@ def noise_table(channels: int) -> np.ndarray:
     """White Gaussian noise, [NOISE_PERIOD, channels], always the same."""
     generator = np.random.Generator(np.random.Philox(key=48))
     return generator.standard_normal((NOISE_PERIOD, channels)).astype(np.float32)
+
+
+def noise_directions(config: CodecConfig) -> np.ndarray:
+    """Directions of the bins of white noise, complex64 [DIRECTION_PERIOD, synthesis_bins], always the same.
+
+    They are of one signal, cut into frames as Synthesis adds them up again, so neighbouring frames fit each other.
+    """
+    generator = np.random.Generator(np.random.Philox(key=49))
+    signal = generator.standard_normal(DIRECTION_PERIOD * config.spectral_hop)
+    blocks = signal.reshape(DIRECTION_PERIOD, -1)
+    spectra = np.fft.rfft(np.hstack([np.roll(blocks, 1, axis=0), blocks]) * synthesis_window(config))
+    return (spectra / np.abs(spectra)).astype(np.complex64)
+
+
+def noise_share(config: CodecConfig) -> np.ndarray:
+    """How much of noise is in the directions below `direction_limit`, [direction_bins], 0 .. 1."""
+    place = np.arange(config.direction_bins) / config.direction_bins
+    return np.clip((place - DIRECTION_FADE) / (1 - DIRECTION_FADE), 0, 1).astype(np.float32)
 
 
 def magnitude_offset(config: CodecConfig) -> np.ndarray:

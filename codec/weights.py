@@ -43,7 +43,7 @@ def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
         **_dense_shapes("decoder.envelope_map", config.envelope_dim, 2 * config.mel_bands),
         "decoder.phase_map.kernel": (config.phase_dim, 4 * config.phase_bins),
         **_dense_shapes("decoder.head.magnitude", fine, bins),
-        **_dense_shapes("decoder.head.direction", fine, 2 * bins),
+        **_dense_shapes("decoder.head.direction", fine, 2 * config.direction_bins),
         **_dense_shapes("decoder.head.low_gain", fine, config.phase_bins),
     }
 

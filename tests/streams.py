@@ -61,6 +61,16 @@ def write(header: Header, codes: np.ndarray, num_samples: int | None = None) -> 
     return file.getvalue()
 
 
+def write_varying(header: Header, codes: np.ndarray, counts: list[int]) -> bytes:
+    """A stream of 0 samples, if their number is not known, whose chunks have the first codes of each row alone."""
+    file = io.BytesIO()
+    writer = Writer(file, header)
+    for start, count in zip(range(0, codes.shape[1], header.frames_per_chunk), counts, strict=False):
+        writer.write_chunk(codes[:, start : start + header.frames_per_chunk, :count])
+    writer.close(header.num_samples or 0)
+    return file.getvalue()
+
+
 def joined(chunks: list, header: Header) -> np.ndarray:
     empty = np.zeros((header.channels, 0, header.num_codebooks), np.int32)
     return np.concatenate([empty, *(chunk.codes for chunk in chunks)], axis=1)
@@ -82,8 +92,9 @@ def with_crc(data: bytes) -> bytes:
     return data + struct.pack("<I", zlib.crc32(data))
 
 
-def raw_chunk(number: int, tag: int, payload: bytes) -> bytes:
-    fields = varint(tag) + varint(len(payload))
+def raw_chunk(number: int, tag: int, payload: bytes, codebooks: int | None = None) -> bytes:
+    """A chunk by its fields; `codebooks` is the one that coding 2 alone has."""
+    fields = varint(tag) + (b"" if codebooks is None else varint(codebooks)) + varint(len(payload))
     return fields + struct.pack("<I", zlib.crc32(struct.pack("<Q", number) + fields + payload)) + payload
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import resource
 import shlex
 import shutil
@@ -28,6 +29,7 @@ from cli.main import lamella, one_line
 from cli.options import parse_bitrate
 from cli.progress import progress
 from cli.status import Status
+from codec.bitstream import Reader
 
 ROOT = Path(__file__).parent.parent
 NEGATIVE = ROOT / "tests" / "negative"
@@ -582,6 +584,45 @@ class TestThin:
     def test_below_the_base_and_without_a_rate(self, lam: Path, folder: Path, tiny_preset: Path) -> None:
         assert "below 3" in refuses("thin", "-m", tiny_preset, "--codebooks", 2, lam, folder / "thin.lam")
         assert "say how low" in refuses("thin", "-m", tiny_preset, lam, folder / "thin.lam")
+
+
+class TestQuality:
+    @pytest.fixture
+    def talk(self, folder: Path) -> Path:
+        sound = tone(5.0, 16000)
+        sound[16000:64000] = 0
+        soundfile.write(folder / "talk.wav", sound, 16000)
+        return folder / "talk.wav"
+
+    def test_a_file_and_a_pipe(self, talk: Path, folder: Path, tiny_preset: Path) -> None:
+        lam, command = folder / "a.lam", f"lamella compress -q -m {tiny_preset} --quality 6"
+        said = works("compress", "-m", tiny_preset, "--quality", 6, talk, lam).stderr
+        assert re.search(r"a\.lam: 5\.00 s in \d+ bytes, \d+\.\d\d kbit/s", said)
+        assert re.search(r"of 24 codebooks on average, 2 of 6 chunks silent", works("info", lam).stdout)
+        assert "whole" in works("verify", lam).stdout
+        piped = shell(f"{command} {talk} - | lamella decompress -q -m {tiny_preset} - -", check=True)
+        works("decompress", "-m", tiny_preset, lam, folder / "a.wav")
+        expected, found = soundfile.read(folder / "a.wav")[0], soundfile.read(io.BytesIO(piped.stdout))[0]
+        assert len(found) == len(expected) == 80_000
+        assert np.abs(found[36_000:60_000]).max() == 0
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+        live = shell(f"{command} --live --chunk-ms 100 - - < {talk} | lamella info -", check=True)
+        assert b"of 50 chunks silent" in live.stdout or b"of 51 chunks silent" in live.stdout
+
+    def test_thinned(self, talk: Path, folder: Path, tiny_preset: Path) -> None:
+        works("compress", "-m", tiny_preset, "--quality", 9, talk, folder / "a.lam")
+        works("thin", "-m", tiny_preset, "--codebooks", 4, folder / "a.lam", folder / "b.lam")
+        with open(folder / "a.lam", "rb") as one, open(folder / "b.lam", "rb") as other:
+            pairs = list(zip(Reader(one), Reader(other), strict=True))
+        assert {thin.codes.shape[2] for _, thin in pairs} == {0, 4}
+        for whole, thin in pairs:
+            np.testing.assert_array_equal(thin.codes, whole.codes[..., :4])
+
+    def test_what_is_refused(self, talk: Path, folder: Path, tiny_preset: Path) -> None:
+        names = ("-m", tiny_preset, talk, folder / "a.lam")
+        assert "not two of them" in refuses("compress", "--quality", 4, "--bitrate", "6k", *names)
+        assert "0<=x<=10" in refuses("compress", "--quality", 11, *names)
+        assert "No such option" in refuses("thin", "--quality", 4, *names)
 
 
 class TestVerify:

@@ -70,6 +70,8 @@ class Through:
         return np.zeros((batch, self.latency, 1), np.float32)
 
     def fast_decode_step(self, codes: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not codes.shape[-1]:  # lost frames
+            codes = np.full((*codes.shape[:2], self.config.hop_length), 32768)
         sound = (codes.reshape(len(codes), -1, 1) - 32768).astype(np.float32) / 32768
         sound = np.concatenate([state, sound], axis=1)
         return sound[:, : -self.latency], sound[:, -self.latency :]

@@ -24,6 +24,7 @@ from streams import (
     read_all,
     with_crc,
     write,
+    write_varying,
 )
 
 from codec.bitstream import Reader
@@ -43,16 +44,20 @@ def test_a_stream_cut_anywhere_is_read_up_to_its_last_whole_chunk(opener):
 
 
 @pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
-@pytest.mark.parametrize("live", [False, True])
-def test_every_flipped_bit_is_found(opener, live):
-    written = write(replace(HEADER, num_samples=None if live else 8_000), CODES, 8_000)
+@pytest.mark.parametrize("kind", ["whole", "live", "varying"])
+def test_every_flipped_bit_is_found(opener, kind):
+    header = replace(HEADER, num_samples=None if kind == "live" else 8_000, varies=kind == "varying")
+    counts = [2, 0, 3] if header.varies else [3, 3, 3]
+    written = write_varying(header, CODES, counts) if header.varies else write(header, CODES, 8_000)
     tracemalloc.start()
     for bit in range(len(written) * 8):
         flipped = bytearray(written)
         flipped[bit // 8] ^= 1 << bit % 8
         _, chunks, error = read_all(opener(bytes(flipped)))
         assert error is not None, bit
-        np.testing.assert_array_equal(joined(chunks, HEADER), CODES[:, : len(chunks) * 4])
+        for chunk, count in zip(chunks, counts, strict=False):
+            expected = CODES[:, chunk.start_frame : chunk.start_frame + 4, :count]
+            np.testing.assert_array_equal(chunk.codes, expected)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4e6
@@ -106,7 +111,11 @@ DAMAGED = {
         "expected 4c 41 4d 9a 0d 0a: perhaps changed by a transfer as text",
     ),
     "newer": (header_with(6, b"\2"), UnsupportedVersion, "header: format version 2 at byte 6, expected 1"),
-    "flags": (header_with(7, b"\x80"), UnsupportedVersion, "header: flags 0x80 at byte 7, expected 0x00"),
+    "flags": (
+        header_with(7, b"\x80"),
+        UnsupportedVersion,
+        "header: flags 0x80 at byte 7, expected 0x00 or 0x01",
+    ),
     "header damage": (flip(FILE, 30), ChecksumMismatch, "header at byte 0: checksum "),
     "no channels": (
         header_with(20, b"\0"),
@@ -171,9 +180,34 @@ DAMAGED = {
         "chunk 0 at byte 43 (0.00 s): padding bits 0001, expected zeros",
     ),
     "newer coding": (
-        START + raw_chunk(0, 4 * 4 + 2, bytes(20)),
+        START + raw_chunk(0, 4 * 4 + 3, bytes(20)),
         UnsupportedVersion,
-        "chunk 0 at byte 43 (0.00 s): coding 2, expected 0 (packed) or 1 (range coded)",
+        "chunk 0 at byte 43 (0.00 s): coding 3, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)",
+    ),
+    "fewer codebooks in a stream that does not vary": (
+        START + raw_chunk(0, 4 * 4 + 2, bytes(20), 2 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): 2 codebooks, expected no chunk of fewer in this stream",
+    ),
+    "fewer codebooks that are all": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, bytes(30), 3 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): 3 codebooks, expected at most 2",
+    ),
+    "more than fewer codebooks take": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, bytes(21), 2 * 2),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): payload of 21 bytes, expected at most 20",
+    ),
+    "silence with a payload": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, b"\0", 0),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): payload of 1 bytes, expected at most 0",
+    ),
+    "silence range coded": (
+        header_with(7, b"\1") + raw_chunk(0, 4 * 4 + 2, b"", 1),
+        BitstreamError,
+        "chunk 0 at byte 43 (0.00 s): silence in coding 1, expected 0",
     ),
     "behind the last": (
         START + raw_chunk(0, 2 * 4, bytes(15)) + raw_chunk(1, 4 * 4, bytes(30)),
@@ -296,6 +330,22 @@ def test_golden_files_decode_for_ever(name, live):
     np.testing.assert_array_equal(joined(chunks, reader.header), codes)
     written = write(reader.header, codes, reader.num_samples)
     assert written == (folder / f"{name}.lam").read_bytes()
+
+
+def test_the_golden_file_whose_chunks_have_fewer_codebooks_decodes_for_ever():
+    folder = HERE / "golden" / "v1"
+    codes = np.load(folder / "varying.npy", allow_pickle=False)
+    data = (folder / "varying.lam").read_bytes()
+    for opener in OPENERS.values():
+        reader, chunks, error = read_all(opener(data))
+        assert error is None and reader.header.varies
+        assert [chunk.codes.shape[2] for chunk in chunks] == [3, 0, 6, 4, 0]
+        for chunk in chunks:
+            expected = codes[:, chunk.start_frame : chunk.start_frame + 5]
+            count = chunk.codes.shape[2]
+            np.testing.assert_array_equal(chunk.codes, expected[..., :count])
+            assert (expected[..., count:] == -1).all()
+    assert write_varying(reader.header, codes, [3, 0, 6, 4, 0]) == data
 
 
 NEGATIVE = {

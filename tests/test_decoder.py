@@ -10,7 +10,17 @@ from contract import check_streams, white
 from codec.config import CodecConfig
 from codec.decoder import Decoder, Head, Noise, split
 from codec.encoder import pair
-from codec.tables import LOG_MAGNITUDE_RANGE, LOG_OF_MEAN, LOW_BIN_DROP, NOISE_PERIOD, band_interpolation
+from codec.tables import (
+    DIRECTION_PERIOD,
+    LOG_MAGNITUDE_RANGE,
+    LOG_OF_MEAN,
+    LOW_BIN_DROP,
+    NOISE_PERIOD,
+    band_interpolation,
+    noise_directions,
+    noise_table,
+    synthesis_window,
+)
 
 SMALL = CodecConfig(
     sample_rate=16000, hop_length=64, mel_bands=5, spectrum_limit=4000, phase_limit=1000, decoder_fine_width=3
@@ -36,7 +46,9 @@ def head() -> Head:
 
 
 def head_input(time: int, batch: int = 1) -> np.ndarray:
-    return white(batch, time, SMALL.decoder_fine_width + SMALL.mel_bands + 2 * SMALL.phase_bins)
+    width = SMALL.decoder_fine_width + SMALL.mel_bands + 2 * SMALL.phase_bins
+    directions = np.tile(noise_directions(SMALL)[:time], (batch, 1, 1))
+    return np.concatenate([white(batch, time, width), directions.real, directions.imag], axis=-1)
 
 
 def test_the_decoder_streams(decoder: Decoder, tiny_config: CodecConfig) -> None:
@@ -49,7 +61,7 @@ def test_the_head_streams(head: Head) -> None:
 
 
 def test_noise_streams() -> None:
-    check_streams(Noise(3), white(2, 13, 5))
+    check_streams(Noise(noise_table(3)), white(2, 13, 5))
 
 
 def test_split_undoes_pair() -> None:
@@ -59,7 +71,8 @@ def test_split_undoes_pair() -> None:
 
 def test_the_head_in_numpy(head: Head) -> None:
     x = head_input(4)
-    features, energies, low = np.split(x[0].astype(np.float64), [3, 8], axis=-1)
+    ends = [3, 8, 8 + 2 * SMALL.phase_bins]
+    features, energies, low, _ = np.split(x[0].astype(np.float64), ends, axis=-1)
     c = low[:, : SMALL.phase_bins] + 1j * low[:, SMALL.phase_bins :]
     bins = slice(1, 1 + SMALL.phase_bins)
 
@@ -72,7 +85,11 @@ def test_the_head_in_numpy(head: Head) -> None:
     real, imaginary = np.split(dense(head.direction), 2, axis=-1)
     direction = real + 1j * imaginary
     direction[:, bins] += 3 * c
-    expected = np.exp(np.clip(log_magnitude, *LOG_MAGNITUDE_RANGE)) * direction / np.abs(direction)
+    noise = noise_directions(SMALL)[:4]
+    share = np.array([0, 0, 0, 0, 0, 0, 0, 1 / 2])  # from 3/4 of 2000 Hz up
+    mixed = (1 - share) * direction / np.abs(direction) + share * noise[:, : len(share)]
+    directions = np.hstack([mixed / np.abs(mixed), noise[:, len(share) :]])
+    expected = np.exp(np.clip(log_magnitude, *LOG_MAGNITUDE_RANGE)) * directions
     expected[:, bins] += c * np.abs(c) ** 1.5 * np.exp(dense(head.low_gain))
     found = head(x).numpy()[0]
     np.testing.assert_allclose(
@@ -86,7 +103,7 @@ def test_the_head_in_numpy(head: Head) -> None:
 def test_magnitudes_are_bounded(head: Head) -> None:
     x = head_input(2)
     x[..., 3:8] = 1e4
-    x[..., 8:] = 50
+    x[..., 8 : 8 + 2 * SMALL.phase_bins] = 50
     assert np.abs(head(x).numpy()).max() < np.exp(LOG_MAGNITUDE_RANGE[1]) + 50 * 10**1.5 * np.exp(2)
 
 
@@ -101,23 +118,23 @@ def test_nothing_in_the_low_bins_has_finite_gradients(head: Head) -> None:
 
 
 def test_noise_is_white() -> None:
-    noise = Noise(4)(np.zeros((1, NOISE_PERIOD, 1), np.float32)).numpy()[0]
+    noise = Noise(noise_table(4))(np.zeros((1, NOISE_PERIOD, 1), np.float32)).numpy()[0]
     assert noise.mean() == pytest.approx(0, abs=0.03)
     np.testing.assert_allclose(np.cov(noise, rowvar=False), np.eye(4), atol=0.08)
     assert np.mean(noise[1:] * noise[:-1]) == pytest.approx(0, abs=0.03)
 
 
 def test_noise_depends_on_the_frame_number_alone() -> None:
-    layer, x = Noise(2), np.zeros((1, 20, 1), np.float32)
+    layer, x = Noise(noise_table(2)), np.zeros((1, 20, 1), np.float32)
     whole = layer(x).numpy()
     later, state = layer.step(x[:, :5], np.array([7], np.int32))
     np.testing.assert_array_equal(later, whole[:, 7:12])
     assert np.asarray(state).tolist() == [12]
-    np.testing.assert_array_equal(Noise(2)(x), whole)
+    np.testing.assert_array_equal(Noise(noise_table(2))(x), whole)
 
 
 def test_noise_repeats_after_its_period() -> None:
-    layer, x = Noise(1), np.zeros((1, 6, 1), np.float32)
+    layer, x = Noise(noise_table(1)), np.zeros((1, 6, 1), np.float32)
     around, state = layer.step(x, np.array([NOISE_PERIOD - 2], np.int32))
     np.testing.assert_array_equal(around[:, 2:], layer(x)[:, :4])
     assert np.asarray(state).tolist() == [4]
@@ -126,7 +143,7 @@ def test_noise_repeats_after_its_period() -> None:
 def test_the_first_numbers_of_the_noise_never_change() -> None:
     """Files would decode to other samples."""
     pinned = [[-1.947747, 1.0719414], [-0.20135155, -0.65719265]]
-    np.testing.assert_allclose(Noise(2).table[[0, 4095]], pinned, atol=1e-6)
+    np.testing.assert_allclose(Noise(noise_table(2)).table[[0, 4095]], pinned, atol=1e-6)
 
 
 def test_each_item_may_begin_elsewhere_in_the_noise(decoder: Decoder, tiny_config: CodecConfig) -> None:
@@ -136,3 +153,37 @@ def test_each_item_may_begin_elsewhere_in_the_noise(decoder: Decoder, tiny_confi
     moved = decoder.step(x, decoder.initial_state(2, np.array([0, 9], np.int32)))[0].numpy()
     np.testing.assert_allclose(moved[0], same[0], atol=1e-6)
     assert np.abs(moved[1] - same[1]).max() > 1e-4
+
+
+def test_noise_directions_are_those_of_one_white_signal() -> None:
+    """Added up with the synthesis window, and cut into frames again, they are still the same."""
+    directions, hop = noise_directions(SMALL), SMALL.spectral_hop
+    assert directions.shape == (DIRECTION_PERIOD, SMALL.synthesis_bins)
+    np.testing.assert_allclose(np.abs(directions), 1, atol=1e-5)
+    window = synthesis_window(SMALL)
+    pieces = np.fft.irfft(directions) * window
+    signal = (pieces[1:-1, :hop] + pieces[:-2, hop:]).ravel()
+    frames = np.stack([signal[start : start + 2 * hop] for start in range(0, len(signal) - hop, hop)])
+    again = np.fft.rfft(frames * window)
+    turned = directions[1:-2] * np.conj(again / np.abs(again))
+    assert turned.real[:, 1:-1].mean() > 0.8
+    assert (
+        abs((directions[1:] * np.conj(directions[:-1])).mean()) < 0.3
+    )  # of neighbouring frames, half overlapping
+
+
+def test_above_the_limit_directions_are_those_of_the_noise(head: Head) -> None:
+    x, bins = head_input(3), SMALL.synthesis_bins
+    found = head(x).numpy()[0]
+    spectrum = found[:, :bins] + 1j * found[:, bins:]
+    above = slice(SMALL.direction_bins, None)
+    np.testing.assert_allclose(
+        (spectrum / np.abs(spectrum))[:, above], noise_directions(SMALL)[:3, above], atol=1e-4
+    )
+
+
+def test_channels_have_noise_of_their_own(tiny_config: CodecConfig) -> None:
+    from codec.model import Codec
+
+    starts = Codec(tiny_config).decoder_state(3, first_frame=7).network[1]
+    assert np.asarray(starts).tolist() == [14, 1014, 2014]

@@ -19,7 +19,7 @@ from codec.light import LightCodec
 from codec.model import Codec
 from codec.presets import PRIOR, load_codec, load_light, model_id, save_codec, save_prior
 from codec.training.corpus import build_cache
-from codec.training.fit_prior import Network, code, fit_prior
+from codec.training.fit_prior import Learned, Network, code, fit_prior, near_together
 from codec.training.recipe import PriorRecipe
 
 RECIPE = PriorRecipe(frames=400, epochs=30, batch_size=64, learning_rate=1e-2, wide=16, narrow=8)
@@ -49,8 +49,8 @@ def fitted(tiny_preset: Path, light: LightCodec, tmp_path_factory: pytest.TempPa
 def learned(codes: np.ndarray, known: np.ndarray) -> tuple[float, float]:
     """Bits a code takes by the network, and by its whole numbers."""
     codewords = np.random.default_rng(0).integers(-60, 60, (SIZE, 5)).astype(np.int8)
-    network = Network(codewords, codes, known, RECIPE)
-    bits = network.fit(codes, known, RECIPE)
+    network = Network(codewords, codes, known.__getitem__, RECIPE)
+    bits = network.fit(codes, known.__getitem__, RECIPE)
     values = known.astype(np.float64)
     whole = network.quantized()
     for name in ("hidden1", "hidden2"):
@@ -58,9 +58,15 @@ def learned(codes: np.ndarray, known: np.ndarray) -> tuple[float, float]:
             (values @ whole[f"{name}.kernel"] + whole[f"{name}.bias"]) / 2.0 ** whole[f"{name}.shift"]
         )
         values = np.clip(values, 0, 255)
-    scores = (values @ whole["output.kernel"] + whole["output.bias"]) / 2.0 ** whole["output.shift"] / 256
-    shares = np.exp2(scores) / np.exp2(scores).sum(axis=1, keepdims=True)
-    return bits, float(-np.log2(shares[np.arange(len(codes)), codes]).mean())
+    groups, places = np.divmod(codes, network.members)
+    spent = bits_of(values @ whole["group.kernel"] + whole["group.bias"], whole["group.shift"], groups)
+    of_places = (values[:, None] @ whole["place.kernel"][groups])[:, 0] + whole["place.bias"][groups]
+    return bits, float((spent + bits_of(of_places, whole["place.shift"], places)).mean())
+
+
+def bits_of(scores: np.ndarray, shift: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    likelihoods = np.exp2((scores - scores.max(axis=1, keepdims=True)) / 2.0**shift / 256)
+    return np.log2(likelihoods.sum(axis=1) / likelihoods[np.arange(len(numbers)), numbers])
 
 
 def test_what_the_context_tells_is_learned_and_kept_in_whole_numbers() -> None:
@@ -136,6 +142,39 @@ def test_thin_without_the_model_says_which_it_needs(
     assert not (tmp_path / "low.lam").exists()
 
 
+def test_contexts_to_learn_from_are_those_to_code_by(fitted: Path) -> None:
+    prior = load_light(fitted).prior
+    codes = np.random.default_rng(0).integers(0, 1024, (70, 10, 24), dtype=np.int32)
+    learned = Learned(prior.context, codes, (3, 6, 12, 24))
+    rows = np.arange(0, 700, 7)
+    for codebook in range(24):
+        contexts = learned.contexts(rows)
+        depths = contexts[:, 1].astype(int)
+        assert set(depths) == {depth for depth in (3, 6, 12, 24) if depth > codebook}
+        for depth in set(depths):
+            hidden = list(prior.hidden(codes[..., :depth]))[codebook].reshape(700, -1)[rows]
+            found = by_the_arrays(prior.arrays, codebook, contexts)
+            np.testing.assert_array_equal(found[depths == depth], hidden[depths == depth])
+        learned.go_on()
+
+
+def by_the_arrays(arrays: dict[str, np.ndarray], codebook: int, contexts: np.ndarray) -> np.ndarray:
+    """What the hidden layers make of contexts."""
+    values = contexts.astype(np.float64)
+    for name in ("hidden1", "hidden2"):
+        kernel, bias, shift = (arrays[f"{name}.{part}"][codebook] for part in ("kernel", "bias", "shift"))
+        values = np.clip(np.floor((values @ kernel + bias) / 2.0**shift), 0, 255)
+    return values
+
+
+def test_near_codewords_stand_together() -> None:
+    codewords = np.random.default_rng(0).normal(0, [9.0, 3.0, 1.0], (64, 3))
+    order = near_together(codewords)
+    assert sorted(order.tolist()) == list(range(64))
+    groups = codewords[order].reshape(8, 8, 3)
+    assert groups.var(axis=1).sum() < 0.2 * codewords.var(axis=0).sum() * 8
+
+
 class TestPreset:
     @pytest.fixture
     def copy(self, fitted: Path, tmp_path: Path) -> Path:
@@ -164,7 +203,7 @@ class TestPreset:
 
     def test_one_of_another_size(self, copy: Path) -> None:
         arrays = dict(load_light(copy).prior.arrays)
-        short = {k: a[:3] if k == "codewords" or "." in k else a for k, a in arrays.items()}
+        short = {k: a[:3] if k in ("codewords", "order") or "." in k else a for k, a in arrays.items()}
         save_prior(short, copy)
         with pytest.raises(PresetError, match=r"\(3, 1024\), expected \(24, 1024\)"):
             load_light(copy)
@@ -176,7 +215,7 @@ def test_codes_of_a_corpus(light: LightCodec, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "sounds" / f"{name}.wav", tone(4.0, 16000), 16000)
     corpus = build_cache(tmp_path / "sounds", tmp_path / "cache", 16000, quiet)
     for frames in (150, 1000):  # one of the files is held out, so that there are 200
-        assert code(light, corpus, PriorRecipe(frames=frames)).shape == (16, 100, 24)
-    codes = code(light, corpus, PriorRecipe())
-    assert codes.shape == (16, 100, 24)
+        assert code(light, corpus, PriorRecipe(frames=frames)).shape == (48, 100, 24)
+    codes = code(light, corpus, PriorRecipe(chunk_seconds=1))
+    assert codes.shape == (48, 50, 24)
     assert 0 <= codes.min() <= codes.max() < 1024

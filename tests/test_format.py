@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import CODES, FILE, HEADER, HERE, MODEL, OPENERS, Pipe, joined, random_codes, read_all, write
+from streams import (
+    CODES,
+    FILE,
+    HEADER,
+    HERE,
+    MODEL,
+    OPENERS,
+    Pipe,
+    joined,
+    random_codes,
+    read_all,
+    write,
+    write_varying,
+)
 
 import codec.bitstream.format as layout
 import codec.bitstream.reader as reading
@@ -204,22 +217,28 @@ def parse_by_the_drawing(data: bytes) -> dict:
     assert crc_holds(data[:39], crc=data[39:43])
     version, flags, rate, model_rate, hop, per_chunk = struct.unpack_from("<BBIIHH", data, 6)
     channels, codebooks, width, model, num_samples = struct.unpack_from("<BBB8sQ", data, 20)
-    assert (version, flags) == (1, 0)
+    assert version == 1 and flags in (0, 1)
     at, frames, rows, offsets = 43, 0, [[] for _ in range(channels)], []
     while data[at] != 0:
         offsets.append(at)
         tag, fields_end = read_varint(at)
+        coding, count = tag % 4, codebooks
+        if coding == 2:
+            assert flags == 1
+            value, fields_end = read_varint(fields_end)
+            count, coding = divmod(value, 2)
+            assert count < codebooks
         size, fields_end = read_varint(fields_end)
         payload = data[fields_end + 4 : fields_end + 4 + size]
         number = struct.pack("<Q", len(offsets) - 1)
         assert crc_holds(number, data[at:fields_end], payload, crc=data[fields_end : fields_end + 4])
-        assert tag % 4 == 0
+        assert coding == 0
         bits = "".join(f"{byte:08b}" for byte in payload)
-        codes = [int(bits[i * width : (i + 1) * width], 2) for i in range(channels * (tag // 4) * codebooks)]
+        codes = [int(bits[i * width : (i + 1) * width], 2) for i in range(channels * (tag // 4) * count)]
         for channel in range(channels):
             for frame in range(tag // 4):
-                first = (channel * (tag // 4) + frame) * codebooks
-                rows[channel].append(codes[first : first + codebooks])
+                first = (channel * (tag // 4) + frame) * count
+                rows[channel].append(codes[first : first + count])
         frames += tag // 4
         at = fields_end + 4 + size
     trailer = at
@@ -233,7 +252,18 @@ def parse_by_the_drawing(data: bytes) -> dict:
     assert ends == [*offsets[1:], trailer][: len(ends)]
     assert num_samples in (final_samples, 2**64 - 1)
     return {
-        "header": (rate, channels, final_samples, model, codebooks, width, per_chunk, model_rate, hop),
+        "header": (
+            rate,
+            channels,
+            final_samples,
+            model,
+            codebooks,
+            width,
+            per_chunk,
+            model_rate,
+            hop,
+            flags == 1,
+        ),
         "codes": rows,
         "offsets": offsets,
     }
@@ -246,6 +276,27 @@ def test_a_reader_made_from_the_drawing_agrees(header, frames):
     found = parse_by_the_drawing(written)
     assert Header(*found["header"]) == replace(header, num_samples=0)
     assert found["codes"] == codes.tolist()
+    assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
+
+
+@given(headers, st.integers(0, 9), st.randoms(use_true_random=False))
+def test_and_where_chunks_have_fewer_codebooks(header, frames, random):
+    header = replace(header, varies=True, frames_per_chunk=min(header.frames_per_chunk, 3))
+    codes = random_codes(header, frames)
+    counts = [
+        random.choice((0, header.num_codebooks, random.randint(0, header.num_codebooks))) for _ in codes[0]
+    ]
+    written = write_varying(header, codes, counts)
+    found = parse_by_the_drawing(written)
+    assert Header(*found["header"]) == replace(header, num_samples=0)
+    size = header.frames_per_chunk
+    expected = [[row[: counts[at // size]].tolist() for at, row in enumerate(channel)] for channel in codes]
+    assert found["codes"] == expected
+    for opener in OPENERS.values():
+        _, chunks, error = read_all(opener(written))
+        assert error is None
+        assert [row.tolist() for chunk in chunks for row in chunk.codes[0]] == expected[0]
+        assert all(chunk.codes.shape[2] == count for chunk, count in zip(chunks, counts, strict=False))
     assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
 
 
@@ -345,6 +396,11 @@ def test_a_writer_refuses_counts_that_cannot_be():
     with pytest.raises(ValueError, match="8000 samples in at most 0 frames, expected at least 10 frames"):
         Writer(io.BytesIO(), HEADER).close()
     live = Writer(io.BytesIO(), replace(HEADER, num_samples=None))
+    for count in (0, 2):
+        with pytest.raises(ValueError, match=rf"shape \[2, 4, {count}\], expected \[2, frame, 3\]"):
+            live.write_chunk(np.zeros((2, 4, count), int))
+    with pytest.raises(ValueError, match=r"expected \[2, frame, 0 to 3\]"):
+        Writer(io.BytesIO(), replace(HEADER, varies=True)).write_chunk(np.zeros((2, 4, 4), int))
     with pytest.raises(ValueError, match="num_samples is needed to end a stream of unknown length"):
         live.close()
     with pytest.raises(ValueError, match="num_samples 10"):
@@ -386,6 +442,18 @@ def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep
     assert reader.header.frames_per_chunk % frames_per_chunk == 0
     if frames_per_chunk in (1, 7):
         assert reader.header.frames_per_chunk == frames_per_chunk
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_thinning_where_chunks_have_fewer_already(keep):
+    header = replace(HEADER, varies=True, frames_per_chunk=50, num_samples=None)  # whole seconds stay, too
+    codes, counts = random_codes(header, 190), [2, 0, 3, 1]
+    target = io.BytesIO()
+    thin(Reader(Pipe(write_varying(header, codes, counts))), target, keep)
+    expected = write_varying(
+        replace(header, num_codebooks=keep), codes, [min(count, keep) for count in counts]
+    )
+    assert target.getvalue() == expected
 
 
 @pytest.mark.parametrize("keep", [0, 4])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
@@ -23,6 +24,7 @@ from codec.bitstream import Reader
 from codec.compression import DecoderStream, EncoderStream, compress, decompress
 from codec.config import CodecConfig
 from codec.light import LightCodec
+from codec.packets import PacketDecoder, PacketEncoder
 from codec.presets import DEFAULT_PRESET, load_light
 from codec.wav import ENCODINGS, wav_header
 
@@ -31,15 +33,17 @@ PCM16 = ENCODINGS[1, 16]
 
 
 class Listener(threading.Thread):
-    """Collects what comes out of a pipe."""
+    """Collects what comes out of a pipe, and notes how much it had when more came."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(daemon=True)
-        self.pipe, self.heard = pipe, b""
+        self.pipe, self.heard = pipe, bytearray()
+        self.times: list[tuple[float, int]] = []
         self.start()
 
     def run(self) -> None:
         while data := os.read(self.pipe.fileno(), 4096):
+            self.times.append((time.monotonic(), len(self.heard)))
             self.heard += data
 
     def has(self, count: int, seconds: float) -> bool:
@@ -55,10 +59,10 @@ def lamella(*arguments: object, stdin: int | IO[bytes]) -> subprocess.Popen[byte
     return subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, bufsize=0)
 
 
-@pytest.mark.parametrize("kind", ["raw", "wav"])
+@pytest.mark.parametrize("kind", ["raw", "wav"])  # the latter in packets
 def test_sound_comes_through_two_pipes_while_more_goes_in(kind: str, tiny_preset: Path) -> None:
     shape = ("--raw", "--rate", RATE, "--channels", 1) if kind == "raw" else ()
-    pace = ("--live", "--chunk-ms", CHUNK_MS)
+    pace = ("--live", "--chunk-ms", CHUNK_MS) if kind == "raw" else ("--packet",)
     coder = lamella("compress", "-q", "-m", tiny_preset, *shape, *pace, "-", "-", stdin=subprocess.PIPE)
     decoder = lamella(
         "decompress", "-q", "-m", tiny_preset, "--raw", "-", "-", stdin=cast(IO[bytes], coder.stdout)
@@ -81,19 +85,29 @@ def test_sound_comes_through_two_pipes_while_more_goes_in(kind: str, tiny_preset
     assert len(ear.heard) == samples.nbytes
 
 
-@pytest.mark.parametrize("frames", [1, 3, 50])
-def test_the_delay_is_the_chunk_and_at_most_30_ms(frames: int) -> None:
+def live(kind: str, codec: LightCodec, frames: int) -> tuple[Callable, Callable]:
+    """Samples to chunks or packets, and these to samples."""
+    rate = codec.config.sample_rate
+    if kind == "packets":
+        return PacketEncoder(codec, rate, 1, 24, frames).push, PacketDecoder(codec, rate, 1, 24, frames).push
+    return EncoderStream(codec, rate, 1, 24, frames).push, DecoderStream(codec, rate, 1).push
+
+
+@pytest.mark.parametrize(
+    ("kind", "frames"), [("chunks", 1), ("chunks", 3), ("chunks", 50), ("packets", 1), ("packets", 3)]
+)
+def test_the_delay_is_the_chunk_and_at_most_30_ms(kind: str, frames: int) -> None:
     """An impulse, half a millisecond at a time: when does it come out, and where does it then stand?"""
     codec = load_light(DEFAULT_PRESET)
     rate, piece = codec.config.sample_rate, 24
     when = rate // 2 + 7
     sound = np.zeros((rate * 5 // 2, 1), np.float32)
     sound[when] = 0.9
-    encoder, decoder = EncoderStream(codec, rate, 1, 24, frames), DecoderStream(codec, rate, 1)
+    encode, decode = live(kind, codec, frames)
     given, heard = [], []
     for at in range(0, len(sound), piece):
-        for codes in encoder.push(sound[at : at + piece]):
-            heard.append(decoder.push(codes))
+        for codes in encode(sound[at : at + piece]):
+            heard.append(decode(codes))
             given += [at + piece] * len(heard[-1])  # of each sample that came out, how many had gone in
     decoded = np.concatenate(heard)[:, 0]
     peak = int(np.abs(decoded).argmax())
@@ -128,7 +142,13 @@ def test_chunks_as_long_as_was_said(wav: Path, tiny_preset: Path, tmp_path: Path
         works("compress", "-m", tiny_preset, "-f", "--chunk-ms", ms, wav, tmp_path / "a.lam")
         with open(tmp_path / "a.lam", "rb") as file:
             assert Reader(file).header.frames_per_chunk == frames
+    works("compress", "-m", tiny_preset, "-f", "--packet", wav, tmp_path / "a.lam")
+    with open(tmp_path / "a.lam", "rb") as file:
+        assert Reader(file).header.frames_per_chunk == 1
     assert "20<=x<=60000" in refuses("compress", "--chunk-ms", 19, wav, tmp_path / "b.lam")
+    assert "--packet is one frame" in refuses(
+        "compress", "--packet", "--chunk-ms", 40, wav, tmp_path / "b.lam"
+    )
 
 
 def test_frames_in_milliseconds() -> None:

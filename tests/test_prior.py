@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from priors import SIZE, bounds_by_the_page, drawn
+from priors import GROUPS, SIZE, bounds_by_the_page, drawn
 
 from codec.bitstream.prior import Prior
 from codec.bitstream.rangecoder import TOTAL
@@ -19,42 +19,70 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 3))  # 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def random_codes(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
+def random_codes(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, SIZE, shape, dtype=np.int32)
 
 
-def bounds(prior: Prior, codes: np.ndarray) -> np.ndarray:
-    """The intervals of all codes, [channel, frame, codebook, size + 1]."""
-    contexts = prior.context.of_codes(codes)
-    return np.stack([prior.bounds(number, known) for number, known in enumerate(contexts)], axis=2)
+def bounds(prior: Prior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of all codes, the intervals of the groups [channel, frame, codebook, groups + 1], and those of the places in each
+    group [channel, frame, codebook, groups, members + 1]."""
+    groups, places = [], []
+    for number, hidden in enumerate(prior.hidden(codes)):
+        groups.append(prior.of_groups(number, hidden))
+        chosen = (np.full(hidden.shape[:-1], group) for group in range(GROUPS))
+        places.append(np.stack([prior.of_places(number, hidden, group) for group in chosen], axis=2))
+    return np.stack(groups, axis=2), np.stack(places, axis=2)
+
+
+def unpacked(prior: Prior, data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    codes, (fault,) = prior.unpack([data], *shape)
+    if fault:
+        raise ValueError(fault)
+    return codes[0]
 
 
 @settings(deadline=None)
 @given(shapes, seeds, st.sampled_from((0.3, 1.0, 1000.0)))
 def test_codes_come_back(shape: tuple[int, int, int], seed: int, extent: float) -> None:
     prior, codes = Prior(drawn(seed, extent=extent)), random_codes(shape, seed)
-    np.testing.assert_array_equal(prior.unpack(prior.pack(codes), *shape), codes)
+    np.testing.assert_array_equal(unpacked(prior, *prior.pack(codes[None]), shape), codes)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=40), shapes)
 def test_any_bytes_are_an_error_or_what_it_writes(data: bytes, shape: tuple[int, int, int]) -> None:
     try:
-        codes = PRIOR.unpack(data, *shape)
+        codes = unpacked(PRIOR, data, shape)
     except ValueError:
         return
-    assert PRIOR.pack(codes) == data
+    assert PRIOR.pack(codes[None]) == [data]
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, st.lists(st.binary(max_size=20), max_size=4))
+def test_chunks_side_by_side_are_each_as_alone(seed: int, damaged: list[bytes]) -> None:
+    chunks = random_codes((3, 2, 4, 3), seed)
+    rows = [*PRIOR.pack(chunks), *damaged]
+    assert rows[1:2] == PRIOR.pack(chunks[1:2])
+    codes, faults = PRIOR.unpack(rows, 2, 4, 3)
+    np.testing.assert_array_equal(codes[:3], chunks)
+    assert faults[:3] == [""] * 3
+    for row, found, fault in zip(rows[3:], codes[3:], faults[3:], strict=True):
+        alone, (fault_alone,) = PRIOR.unpack([row], 2, 4, 3)
+        assert fault == fault_alone
+        assert fault or np.array_equal(found, alone[0])
 
 
 @settings(deadline=None, max_examples=20)
 @given(seeds, st.sampled_from((0.3, 1.0, 30.0, 1e9)))
 def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
     arrays, codes = drawn(seed, extent=extent), random_codes((1, 8, 3), seed)
-    found = bounds(Prior(arrays), codes)
+    of_groups, of_places = bounds(Prior(arrays), codes)
     for frame in range(8):
         for codebook in range(3):
             so_far = [*codes[0, :frame].tolist(), codes[0, frame, :codebook].tolist()]
-            assert found[0, frame, codebook].tolist() == bounds_by_the_page(arrays, so_far, codebook)
+            found = of_groups[0, frame, codebook].tolist(), of_places[0, frame, codebook].tolist()
+            assert found == bounds_by_the_page(arrays, so_far, codebook, 3)
 
 
 @settings(deadline=None)
@@ -62,23 +90,25 @@ def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
 def test_the_intervals_fill_the_range_and_none_is_empty(
     shape: tuple[int, int, int], seed: int, extent: float
 ) -> None:
-    found = bounds(Prior(drawn(seed, extent=extent)), random_codes(shape, seed))
-    assert (found[..., 0] == 0).all()
-    assert (found[..., -1] == TOTAL).all()
-    assert (np.diff(found) >= 1).all()
+    for found in bounds(Prior(drawn(seed, extent=extent)), random_codes(shape, seed)):
+        assert (found[..., 0] == 0).all()
+        assert (found[..., -1] == TOTAL).all()
+        assert (np.diff(found) >= 1).all()
 
 
 def test_a_code_hangs_on_nothing_behind_it() -> None:
     codes = random_codes((2, 9, 3))
-    whole = bounds(PRIOR, codes)
-    np.testing.assert_array_equal(bounds(PRIOR, codes[:, :7]), whole[:, :7])
-    np.testing.assert_array_equal(bounds(PRIOR, codes[..., :2]), whole[:, :, :2])
-    np.testing.assert_array_equal(bounds(PRIOR, codes[1:]), whole[1:])
+    fewer = codes.copy()
+    fewer[:, 7:] = 0
+    fewer[:, 6, 2] = 0
+    for whole, part, alone in zip(*(bounds(PRIOR, x) for x in (codes, fewer, codes[1:])), strict=True):
+        np.testing.assert_array_equal(part[:, :7], whole[:, :7])
+        np.testing.assert_array_equal(alone, whole[1:])
 
 
 def test_the_bytes_are_pinned() -> None:
-    data = PRIOR.pack(random_codes((2, 12, 3)))
-    assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (59, "c6c3088c74b4bed9")
+    (data,) = PRIOR.pack(random_codes((1, 2, 12, 3)))
+    assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (65, "edff6fc5d95c7e13")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +119,14 @@ def test_the_bytes_are_pinned() -> None:
         ("prediction", lambda a: a[:, :1], "does not fit: base"),
         ("base_codebooks", lambda a: a * 0, "base_codebooks is 0"),
         ("restart_frames", lambda a: a * 0, "restart_frames is 0"),
-        ("hidden1.kernel", lambda a: a[:, 1:], "a context of 22, expected 23"),
+        ("hidden1.kernel", lambda a: a[:, 1:], "a context of 15, expected 16"),
         ("hidden1.shift", lambda a: a - 9, "hidden1.shift is -1"),
         ("hidden2.shift", lambda a: a + 40, "hidden2.shift is 48"),
-        ("output.bias", lambda a: a + 2**23, "output.bias is"),
-        ("output.kernel", lambda a: a[:, :0], "does not fit: narrow"),
+        ("group.bias", lambda a: a + 2**23, "group.bias is"),
+        ("group.kernel", lambda a: a[:, :0], "does not fit: narrow"),
+        ("place.shift", lambda a: a - 9, "place.shift is -6"),
+        ("order", lambda a: a * 0, "not every code stands once"),
+        ("order", lambda a: a + 1, "not every code stands once"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(name, change, words: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.rangecoder import TOTAL, RangeDecoder, RangeEncoder
+from codec.bitstream.rangecoder import TOTAL, RangeDecoder, encoded
 
 Interval = tuple[int, int]  # start and count
 
@@ -22,21 +23,21 @@ def intervals(draw: st.DrawFn) -> Interval:
 
 
 def encode(row: list[Interval]) -> bytes:
-    encoder = RangeEncoder()
-    for start, count in row:
-        encoder.encode(start, count)
-    return encoder.finish()
+    return encoded((start, start + count) for start, count in row)
 
 
 def decode(data: bytes, tables: list[list[Interval]]) -> list[Interval]:
     """Read as many codes as there are tables, each of all the intervals of its code."""
-    decoder, found = RangeDecoder(data), []
-    for table in tables:
-        place = decoder.peek()
-        found.append(next(entry for entry in table if entry[0] <= place < sum(entry)))
-        decoder.take(*found[-1])
-    decoder.finish()
+    decoder = RangeDecoder([data])
+    found = [table[decoder.read(bounds_of([table]))[0]] for table in tables]
+    (fault,) = decoder.faults()
+    if fault:
+        raise ValueError(fault)
     return found
+
+
+def bounds_of(tables: list[list[Interval]]) -> np.ndarray:
+    return np.array([[*(start for start, _ in table), TOTAL] for table in tables])
 
 
 def table_with(interval: Interval) -> list[Interval]:
@@ -65,12 +66,14 @@ def test_a_row_comes_back_in_the_bits_it_should_take(row: list[Interval]) -> Non
 
 
 def test_a_carry_runs_through_many_bytes() -> None:
-    guide, row = RangeDecoder(b"\x80" + bytes(60)), []  # stays around 1/2, and at last goes above it
+    guide, row = RangeDecoder([b"\x80" + bytes(60)]), []  # stays around 1/2, and at last goes above it
     for _ in range(30):
-        row.append((guide.peek() - 1, 2))
-        guide.take(*row[-1])
-    below = encode([*row, (guide.peek() - 1, 1)])
-    row.append((guide.peek() + 1, 1))
+        (place,) = guide.peek()
+        guide.take(place - 1, place + 1)
+        row.append((int(place) - 1, 2))
+    (place,) = guide.peek().tolist()
+    below = encode([*row, (place - 1, 1)])
+    row.append((place + 1, 1))
     data = encode(row)
     assert (below[:50], data[:50]) == (b"\x7f" + b"\xff" * 49, b"\x80" + bytes(49))
     assert decode(data, [table_with(interval) for interval in row]) == row
@@ -83,6 +86,21 @@ def test_any_bytes_are_an_error_or_what_the_encoder_writes(data: bytes, row: lis
     except ValueError:
         return
     assert encode(found) == data
+
+
+@given(st.lists(intervals(), min_size=9, max_size=9), st.integers(0, 2))
+def test_rows_side_by_side_come_back_and_one_that_is_cut_harms_no_other(
+    row: list[Interval], cut: int
+) -> None:
+    rows = [row, row[::-1], row[4:] + row[:4]]
+    coded = list(map(encode, rows))
+    coded[cut] = coded[cut][:-1]
+    decoder = RangeDecoder(coded)
+    for column in zip(*rows, strict=True):
+        bounds = np.array([[0, start, start + count, TOTAL] for start, count in column])
+        found = decoder.read(bounds)
+        assert all(number == 1 for place, number in enumerate(found) if place != cut)
+    assert [place for place, fault in enumerate(decoder.faults()) if fault and place != cut] == []
 
 
 @given(st.lists(intervals(), min_size=1, max_size=60), st.data())
@@ -105,4 +123,4 @@ def test_data_that_goes_on_is_an_error() -> None:
 @pytest.mark.parametrize(("start", "count"), [(-1, 2), (0, 0), (5, -1), (TOTAL, 1), (1, TOTAL)])
 def test_what_is_no_interval_is_refused(start: int, count: int) -> None:
     with pytest.raises(ValueError, match="interval"):
-        RangeEncoder().encode(start, count)
+        encode([(start, count)])

@@ -29,6 +29,8 @@ from codec.model import Codec
 from codec.presets import load_light, samples
 from codec.recovery import Loss, show_time
 
+ROUNDING = 5e-5  # of matrix products of other sizes, in the tiny model's sound, which is up to 10 loud
+
 
 @pytest.fixture(scope="module")
 def light(tiny_preset: Path) -> LightCodec:
@@ -138,7 +140,7 @@ def test_a_part_of_a_damaged_file(light: LightCodec) -> None:
     lam = coded(light, tone(6.3, 16000), 16000, 50)
     whole, _ = sound_of(io.BytesIO(lam), light)
     found, losses = recover(damaged(lam, 1, 4), light, 2.5, 3.5)
-    np.testing.assert_allclose(found[8000:], whole[48_000:56_000], atol=1e-6)
+    np.testing.assert_allclose(found[8000:], whole[48_000:56_000], atol=ROUNDING)
     assert losses == []
     found, losses = recover(damaged(lam, 1, 4), light, 3.5, 5.25)
     assert [str(loss) for loss in losses] == ["0:04.00 to 0:05.00 (chunk 4)"]
@@ -149,7 +151,7 @@ def test_cut_files_have_their_length_back_where_the_header_knows_it(light: Light
     lam = coded(light, tone(6.3, 16000), 16000, 50)
     whole, _ = sound_of(io.BytesIO(lam), light)
     found, losses = recover(lam[: offsets(lam)[4] + 7], light)
-    np.testing.assert_allclose(found[: 4 * 16000 - 160], whole[: 4 * 16000 - 160], atol=1e-6)
+    np.testing.assert_allclose(found[: 4 * 16000 - 160], whole[: 4 * 16000 - 160], atol=ROUNDING)
     assert len(found) == len(whole)
     assert [str(loss) for loss in losses] == ["0:04.00 to 0:06.30 (chunks 4 to 6)"]
 
@@ -167,7 +169,7 @@ def test_cut_files_of_unknown_length_have_what_is_left(light: LightCodec) -> Non
     lam = live(light, tone(6.3, 16000))
     whole, _ = sound_of(io.BytesIO(lam), light)
     found, losses = recover(lam[: offsets(lam)[4]], light)
-    np.testing.assert_allclose(found, whole[: 4 * 16000 - 160], atol=1e-6)
+    np.testing.assert_allclose(found, whole[: 4 * 16000 - 160], atol=ROUNDING)
     assert [str(loss) for loss in losses] == ["0:04.00 to an unknown end (chunk 4 and all behind it)"]
     found, losses = recover(damaged(lam, 6), light)
     assert (len(found), len(losses)) == (len(whole), 1)

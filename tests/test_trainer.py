@@ -302,7 +302,7 @@ def test_the_decoder_stage_follows_stopped_or_not(whole: Whole, tmp_path: Path) 
 
 def test_a_decoder_stage_that_spoils_the_sound_ends(whole: Whole, tmp_path: Path) -> None:
     output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
-    spoiling = tuned(40, learning_rate=1.0, share=1.0, head_start=1)
+    spoiling = tuned(40, learning_rate=1.0, shares=(1.0, 1.0), head_start=1)
     often = dataclasses.replace(spoiling, checkpoint_minutes=0.0, rise_steps=1, averaging=0.0)
     train(whole.folder, output, dataclasses.replace(often, steps=12), said.append)
     assert any("the decoder stage ends here" in line for line in said)

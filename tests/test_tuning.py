@@ -163,3 +163,11 @@ def test_some_items_lose_a_few_frames_in_a_row() -> None:
     assert set(lost.astype(int)) == set(range(6))
     edges = np.abs(np.diff(kept, axis=1, prepend=1, append=1)).sum(axis=1)
     assert edges.max() == 2  # one run
+
+
+def test_the_fewer_bits_the_more_say_the_discriminators_have() -> None:
+    counts = np.array([3, 6, 12, 24], np.int32)
+    found = ops.convert_to_numpy(tuning.critics_share(counts, (3, 6, 12, 24), (0.4, 0.1)))
+    np.testing.assert_allclose(found, [0.4, 0.3, 0.2, 0.1], rtol=1e-5)
+    alone = tuning.critics_share(np.array([2, 2], np.int32), (2,), (0.4, 0.1))
+    np.testing.assert_allclose(ops.convert_to_numpy(alone), 0.4, rtol=1e-6)

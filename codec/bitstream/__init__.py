@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from codec.bitstream.format import Chunk, Header, Packet, check_model, default_frames_per_chunk
+from codec.bitstream.format import (
+    Chunk,
+    Header,
+    Packet,
+    check_model,
+    default_frames_per_chunk,
+    frames_per_second,
+)
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.bitstream.salvage import RecoveringReader
@@ -19,5 +26,6 @@ __all__ = [
     "Writer",
     "check_model",
     "default_frames_per_chunk",
+    "frames_per_second",
     "thin",
 ]

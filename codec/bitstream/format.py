@@ -10,14 +10,14 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
     header   offset size field
     (43      0      6    magic              4C 41 4D 9A 0D 0A: "LAM", then what text modes spoil
     bytes)   6      1    version            1
-             7      1    flags              0: none is defined
+             7      1    flags              0; 1: chunks may have fewer codebooks (coding 2). No others are defined
              8      4    sample_rate        of the source, Hz: 1,000 .. 1,000,000
              12     4    model_sample_rate  of the audio that the codes describe, Hz: 1,000 .. 1,000,000
              16     2    hop_length         samples in a frame, at model_sample_rate: 1 ..
              18     2    frames_per_chunk   1 .., at most 60 seconds of audio and 2^20 codes in all channels;
                                             1 is always allowed
              20     1    channels           of the source: 1 .. 8
-             21     1    num_codebooks      codes in a frame, for each channel: 1 ..
+             21     1    num_codebooks      codes in a frame, for each channel: 1 .. (with flag 1: the most)
              22     1    bits_per_code      1 .. 16
              23     8    model_id           first bytes of the SHA-256 of the model's config, weights and prior
              31     8    num_samples        source samples in a channel: 0 .. 2^48, or 2^64 - 1: not known yet
@@ -25,14 +25,17 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
 
     chunk    varint      frames * 4 + coding. Frames are frames_per_chunk in every chunk but the last, which
                          may have fewer (1 ..): so chunk k begins at frame k * frames_per_chunk
+             varint      in coding 2 alone: codebooks * 2 + coding (0 or 1) of this chunk
              varint      size of the payload, bytes: never more than packing takes
-             4 bytes     CRC-32 of the chunk's number (8 bytes, from 0), the two varints and the payload
+             4 bytes     CRC-32 of the chunk's number (8 bytes, from 0), the varints and the payload
              payload     coding 0, packed: the codes as [channel][frame][codebook], codebook fastest, each of
                          bits_per_code bits, most significant first, no gaps; zeros fill the last byte
                          coding 1, range coded: the codes as [frame][codebook][channel], channel fastest, by the
                          range coder that `rangecoder.py` draws; what is likely says the model's prior, as
                          `prior.py` writes it down, from the codes before it in the chunk. Fewer bytes than packed
-                         codings 2, 3: not defined yet. Every chunk is decoded without the others
+                         coding 2, fewer codebooks: as in coding 0 or 1, with the first codes of each row alone,
+                         0 .. num_codebooks - 1. 0 is silence, packed: no payload
+                         coding 3: not defined yet. Every chunk is decoded without the others
 
     trailer  1 byte      0: no more chunks (no chunk begins so, since none has 0 frames)
              index       a varint for each chunk: its size in bytes, from its first varint to the end of its
@@ -65,7 +68,8 @@ from codec.errors import BitstreamError, Truncated, UnsupportedVersion, WrongMod
 
 MAGIC = b"LAM\x9a\r\n"
 VERSION = 1
-PACKED, RANGE_CODED = 0, 1  # the codings
+PACKED, RANGE_CODED, FEWER = 0, 1, 2  # the codings
+VARIES = 1  # the flag
 
 MAX_SAMPLES = 2**48  # in a channel: 46 years at 192 kHz
 MAX_CODES_PER_CHUNK = 2**20
@@ -95,6 +99,7 @@ class Header:
     model_id (8 bytes), model_sample_rate (Hz), hop_length (samples at that rate), num_codebooks,
     bits_per_code: of the codes.
     frames_per_chunk: frames in every chunk but the last, which may have fewer.
+    varies: chunks may have fewer than num_codebooks, each another number.
     """
 
     sample_rate: int
@@ -106,6 +111,7 @@ class Header:
     frames_per_chunk: int
     model_sample_rate: int
     hop_length: int
+    varies: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
@@ -126,7 +132,9 @@ class Header:
         num_samples = _UNKNOWN if self.num_samples is None else self.num_samples
         rates = (self.sample_rate, self.model_sample_rate, self.hop_length, self.frames_per_chunk)
         counts = (self.channels, self.num_codebooks, self.bits_per_code)
-        data = HEADER.pack(MAGIC, VERSION, 0, *rates, *counts, bytes(self.model_id), num_samples, 0)
+        data = HEADER.pack(
+            MAGIC, VERSION, VARIES * self.varies, *rates, *counts, bytes(self.model_id), num_samples, 0
+        )
         return with_crc(data[: -CRC.size])
 
     @classmethod
@@ -140,22 +148,28 @@ class Header:
         _, _, flags, rate, model_rate, hop, frames, channels, codebooks, bits, model_id, samples, _ = (
             HEADER.unpack(data)
         )
-        if flags:
-            raise UnsupportedVersion(f"header: flags {flags:#04x} at byte 7, expected 0x00")
+        if flags & ~VARIES:
+            raise UnsupportedVersion(f"header: flags {flags:#04x} at byte 7, expected 0x00 or {VARIES:#04x}")
         num_samples = None if samples == _UNKNOWN else samples
         try:
-            return cls(rate, channels, num_samples, model_id, codebooks, bits, frames, model_rate, hop)
+            rates = (frames, model_rate, hop)
+            return cls(rate, channels, num_samples, model_id, codebooks, bits, *rates, flags == VARIES)
         except ValueError as error:
             raise BitstreamError(f"header at byte 0: {error}") from None
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A chunk as stored: `frames` frames from `start_frame` on, `payload` as `coding` says; `where` is for messages."""
+    """A chunk as stored: `frames` frames from `start_frame` on, of `codebooks` codes each in every channel.
+
+    coding: of the payload, packed or range coded.
+    where: for messages.
+    """
 
     index: int
     start_frame: int
     frames: int
+    codebooks: int
     coding: int
     payload: bytes
     where: str
@@ -165,7 +179,7 @@ class Packet:
 class Chunk:
     """Frames under one checksum: number `index`, the first is `start_frame`.
 
-    codes: int32 [channel, frame, codebook]
+    codes: int32 [channel, frame, codebook]; of no codebook at all where it is silence.
     """
 
     index: int
@@ -258,5 +272,5 @@ def too_few(header: Header, num_samples: int, num_frames: int) -> str:
 
 
 def chunk_crc(number: int, fields: bytes, payload: bytes) -> int:
-    """Return the CRC-32 of a chunk; `fields` are its two varints."""
+    """Return the CRC-32 of a chunk; `fields` are its varints."""
     return zlib.crc32(payload, zlib.crc32(struct.pack("<Q", number) + fields))

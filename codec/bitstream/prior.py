@@ -1,27 +1,35 @@
 r"""The prior: how likely each next code is, given those before it in the chunk; in whole numbers, so the same anywhere.
 
-A chunk's codes come as [frame][codebook][channel], channel fastest; each channel has a context of its own. From the
-codes before it a *context* is made, of whole numbers in steps of 1/16 of a latent:
+Each channel is taken by itself. Of the codes before, a *context* is made, of whole numbers, codewords and all sums of
+them in steps of 1/16 of a latent:
 
+    first      16 in the first frame of the chunk, 0 in all others
+    depth      how many codebooks the stream has
+    before, earlier   the whole bases one and two frames ago, 0 before the chunk            [base_dim] each
+    past       sum of the codewords of all codebooks but the base's one frame ago, 0 before the chunk     [dim]
     base       sum of the codewords of the base codebooks so far in this frame, on top of what the frame before
                predicts: floor((its base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047; 0 in the frames
                0, restart_frames, 2 restart_frames, .. of the chunk                         [base_dim]
-    before, earlier   the whole bases one and two frames ago, 0 before the chunk            [base_dim] each
     rest       sum of the codewords of the other codebooks so far in this frame             [dim]
-    past       the same one frame ago, with the codebook that comes next, 0 before the chunk [dim]
 
-A network of each codebook's own makes of it the logarithms of the likelihoods, in steps of 2^-shift:
+A codebook's codes stand in an order, near ones side by side, in groups of `members`. A code is written as two: the
+group that it is in, then its place there. A network of each codebook's own gives for both the logarithms of the
+likelihoods, in steps of 2^-shift:
 
-    context = (16 in the first frame, else 0; base; before; earlier; rest; |rest|; past; |past|)
+    context = (first; depth; before; earlier; past; base; rest)
     hidden1 = limit(floor((context @ hidden1.kernel + hidden1.bias) / 2^hidden1.shift), 0, 255)
     hidden2 = limit(floor((hidden1 @ hidden2.kernel + hidden2.bias) / 2^hidden2.shift), 0, 255)
-    scores  = hidden2 @ output.kernel + output.bias                                         [codebook_size]
+    scores of the groups  = hidden2 @ group.kernel + group.bias                             [groups]
+    scores of the places  = hidden2 @ place.kernel[group] + place.bias[group]               [members]
+    code                  = order[group * members + place]
 
-and these become intervals of 0 .. 2^16 for the range coder, none of them empty:
+and of these `size` scores each becomes an interval of 0 .. 2^16 for the range coder, none of them empty:
 
-    gap     = floor((largest score - score) / 2^output.shift)             in steps of 1/256 of a factor of two
+    gap     = floor((largest score - score) / 2^shift)                    in steps of 1/256 of a factor of two
     weight  = floor(2^(16 - gap / 256)), 0 where gap is 4096 or more
-    start   = code + floor(sum of the weights of smaller codes * (2^16 - codebook_size) / sum of all weights)
+    start   = number + floor(sum of the weights of smaller numbers * (2^16 - size) / sum of all weights)
+
+A chunk's codes come as [frame][codebook], there first the groups of all channels, then the places of all channels.
 
 A network of floats would give other rounding on another machine, and then other codes. Here all sums are whole numbers
 below 2^53 in float64, below 2^24 in float32, so that none is ever rounded, whatever the order of adding. The limits of
@@ -31,12 +39,13 @@ below 2^53 in float64, below 2^24 in float32, so that none is ever rounded, what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.rangecoder import TOTAL, RangeDecoder, RangeEncoder
+from codec.bitstream.rangecoder import TOTAL, RangeDecoder, encoded
 
 Array = NDArray[np.integer]
 Floats = NDArray[np.floating]  # whole numbers all the same
@@ -49,6 +58,7 @@ BASE_LIMIT = 2047
 
 _LAYOUT = {  # type and shape by the names of the dimensions
     "codewords": (np.int8, ("codebooks", "size", "dim")),
+    "order": (np.int16, ("codebooks", "size")),
     "prediction": (np.int16, ("base", "base")),
     "base_codebooks": (np.int32, ()),
     "restart_frames": (np.int32, ()),
@@ -58,20 +68,48 @@ _LAYOUT = {  # type and shape by the names of the dimensions
     "hidden2.kernel": (np.int16, ("codebooks", "wide", "narrow")),
     "hidden2.bias": (np.int32, ("codebooks", "narrow")),
     "hidden2.shift": (np.int32, ("codebooks",)),
-    "output.kernel": (np.int8, ("codebooks", "narrow", "size")),
-    "output.bias": (np.int32, ("codebooks", "size")),
-    "output.shift": (np.int32, ("codebooks",)),
+    "group.kernel": (np.int8, ("codebooks", "narrow", "groups")),
+    "group.bias": (np.int32, ("codebooks", "groups")),
+    "group.shift": (np.int32, ("codebooks",)),
+    "place.kernel": (np.int8, ("codebooks", "groups", "narrow", "members")),
+    "place.bias": (np.int32, ("codebooks", "groups", "members")),
+    "place.shift": (np.int32, ("codebooks",)),
 }
-_MOST = {"size": 2**14, "dim": 2**10, "wide": 2**10, "narrow": 2**7}
+_MOST = {"codebooks": 2**8, "size": 2**14, "dim": 2**10, "wide": 2**10, "narrow": 2**7}
 MAX_SHIFT, MAX_BIAS = 30, 2**22
 _LIMITS = {  # smallest and largest value, where not all of a type are good
     "base_codebooks": (1, 2**8),
     "restart_frames": (1, 2**16),
     "hidden1.shift": (0, MAX_SHIFT),
     "hidden2.shift": (0, MAX_SHIFT),
-    "output.shift": (0, MAX_SHIFT),
-    "output.bias": (-MAX_BIAS, MAX_BIAS),
+    "group.shift": (0, MAX_SHIFT),
+    "group.bias": (-MAX_BIAS, MAX_BIAS),
+    "place.shift": (0, MAX_SHIFT),
+    "place.bias": (-MAX_BIAS, MAX_BIAS),
 }
+
+
+class Known(NamedTuple):
+    """What is known before a frame, in the parts of a context: [.., size of the part]; `base` as it is predicted."""
+
+    first: Floats
+    depth: Floats
+    before: Floats
+    earlier: Floats
+    past: Floats
+    base: Floats
+
+    @property
+    def ahead(self) -> Floats:
+        """The part of the context that stays the same throughout the frame."""
+        return np.concatenate(self[:-1], axis=-1)
+
+
+class Unpacked(NamedTuple):
+    """What rows of bytes hold, int32 [row, channel, frame, codebook]; why a row is none that `pack` writes, or ""."""
+
+    codes: NDArray[np.int32]
+    faults: list[str]
 
 
 class Context:
@@ -88,53 +126,44 @@ class Context:
         self.codewords, self.prediction = codewords.astype(np.float32), prediction.astype(np.float64)
         self.base_codebooks, self.restart_frames = base_codebooks, restart_frames
         self.base_dim, self.dim = len(prediction), codewords.shape[-1]
-        self.size = 1 + 3 * self.base_dim + 4 * self.dim  # of a context
+        self.ahead_size = 2 + 2 * self.base_dim + self.dim
+
+    def begin(self, rows: int, depth: int) -> Known:
+        """What is known before the first frame of a chunk."""
+        base, rest = np.zeros((rows, self.base_dim), np.float32), np.zeros((rows, self.dim), np.float32)
+        first, depths = (np.full((rows, 1), value, np.float32) for value in (STEPS_PER_UNIT, depth))
+        return Known(first, depths, base, base, rest, base)
+
+    def follow(self, known: Known, frame: int, base: Floats, rest: Floats) -> Known:
+        """What is known before `frame`, by that before the last one and its base and rest in the end."""
+        predicted = self.predict(base) if frame % self.restart_frames else np.zeros_like(base)
+        return Known(np.zeros_like(known.first), known.depth, base, known.before, rest, predicted)
 
     def predict(self, base: Floats) -> Floats:
-        """The base of the next frame as [row, base_dim], but for where it begins anew."""
+        """The base of the next frame, [row, base_dim]."""
         unit = 1 << PREDICTION_BITS
         whole = np.floor((base @ self.prediction + unit // 2) / unit)
         return np.clip(whole, -BASE_LIMIT, BASE_LIMIT).astype(np.float32)
 
-    def of_codes(self, codes: Array) -> Iterator[Floats]:
-        """The contexts of known codes [row, frame, codebook]: [row, frame, size], of one codebook after another."""
-        rows, frames, codebooks = codes.shape
-        predicted, bases = self._bases(codes)
-        first = np.zeros((rows, frames, 1), np.float32)
-        first[:, :1] = STEPS_PER_UNIT
-        before, base = (first, _earlier(bases), _earlier(_earlier(bases))), predicted
-        rest = np.zeros((rows, frames, self.dim), np.float32)
-        for codebook in range(codebooks):
-            words = self.codewords[codebook, codes[..., codebook]]
-            if codebook < self.base_codebooks:
-                yield assemble(before, base, rest, rest)
-                base = base + words[..., : self.base_dim]
-            else:
-                yield assemble(before, base, rest, _earlier(rest + words))
-                rest = rest + words
+    def add(self, codebook: int, codes: Array, base: Floats, rest: Floats) -> tuple[Floats, Floats]:
+        """Base and rest [.., dim] behind the codes [..] of a codebook."""
+        words = self.codewords[codebook, codes]
+        if codebook < self.base_codebooks:
+            return base + words[..., : self.base_dim], rest
+        return base, rest + words
 
-    def _bases(self, codes: Array) -> tuple[Floats, Floats]:
-        """What is predicted of each frame's base, and the base: [row, frame, base_dim] each."""
-        count = min(self.base_codebooks, codes.shape[-1])
-        parts = [self.codewords[k, codes[..., k], : self.base_dim] for k in range(count)]
-        bases = np.sum(parts, axis=0)
-        predicted = np.zeros_like(bases)
-        for frame in range(1, codes.shape[1]):
-            if frame % self.restart_frames:
-                predicted[:, frame] = self.predict(bases[:, frame - 1])
-                bases[:, frame] += predicted[:, frame]
-        return predicted, bases
-
-
-def assemble(before: tuple[Floats, ...], base: Floats, rest: Floats, past: Floats) -> Floats:
-    """Put a context together; `before` is what tells of the first frame, and the two bases."""
-    first, *bases = before
-    return np.concatenate([first, base, *bases, rest, np.abs(rest), past, np.abs(past)], axis=-1)
-
-
-def _earlier(values: Floats) -> Floats:
-    """Each frame's values a frame later, zeros in the first: [row, frame, dim]."""
-    return np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)
+    def of_codes(self, codes: Array) -> Known:
+        """What is known before each frame of codes [row, frame, codebook]: parts [row, frame, size]."""
+        rows, frames, depth = codes.shape
+        bases = np.zeros((rows, frames, self.base_dim), np.float32)
+        rests = np.zeros((rows, frames, self.dim), np.float32)
+        for codebook in range(depth):
+            bases, rests = self.add(codebook, codes[..., codebook], bases, rests)
+        parts = [known := self.begin(rows, depth)]
+        for frame in range(1, frames):
+            known = self.follow(known, frame, known.base + bases[:, frame - 1], rests[:, frame - 1])
+            parts.append(known)
+        return Known(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
 
 
 class Prior:
@@ -146,77 +175,113 @@ class Prior:
         self.num_codebooks, self.codebook_size, _ = arrays["codewords"].shape
         counts = int(arrays["base_codebooks"]), int(arrays["restart_frames"])
         self.context = Context(arrays["codewords"], arrays["prediction"], *counts)
-        self._hidden = [
-            (arrays[f"{name}.kernel"].astype(np.float64), arrays[f"{name}.bias"], _unit(arrays, name))
-            for name in ("hidden1", "hidden2")
-        ]
-        self._output = [arrays[f"output.{name}"].astype(np.float32) for name in ("kernel", "bias")]
-        self._score_unit = _unit(arrays, "output")
+        self._members = arrays["place.bias"].shape[-1]
+        self._place_of = np.argsort(arrays["order"], axis=-1)
+        wide, split = arrays["hidden1.bias"].shape[1], self.context.ahead_size
+        kernel = arrays["hidden1.kernel"].astype(np.float64)
+        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1)
+        self._bias = arrays["hidden1.bias"].reshape(-1).astype(np.float64)
+        self._now = np.split(kernel[:, split:], [self.context.base_dim], axis=1)
+        self._wide = wide
+        self._second = [arrays[f"hidden2.{name}"].astype(np.float64) for name in ("kernel", "bias")]
+        self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
+        self._places = [arrays[f"place.{name}"].astype(np.float32) for name in ("kernel", "bias")]
+        self._units = {name: _unit(arrays, name) for name in ("hidden1", "hidden2", "group", "place")}
 
-    def pack(self, codes: Array) -> bytes:
-        """Write the codes of a chunk, [channel, frame, codebook], by the range coder; the inverse is `unpack`."""
-        starts, ends = (np.empty(codes.shape, np.int64) for _ in range(2))
-        for codebook, context in enumerate(self.context.of_codes(codes)):
-            bounds, chosen = self.bounds(codebook, context), codes[..., codebook, None]
-            starts[..., codebook] = np.take_along_axis(bounds, chosen, -1)[..., 0]
-            ends[..., codebook] = np.take_along_axis(bounds, chosen + 1, -1)[..., 0]
-        encoder = RangeEncoder()
-        order = (1, 2, 0)
-        counts = (ends - starts).transpose(order).ravel().tolist()
-        for start, count in zip(starts.transpose(order).ravel().tolist(), counts, strict=True):
-            encoder.encode(start, count)
-        return encoder.finish()
+    def pack(self, chunks: Array) -> list[bytes]:
+        """Write the codes of chunks, [row, channel, frame, codebook], each by a range coder of its own."""
+        codes = chunks.reshape(-1, *chunks.shape[2:])
+        halves = np.divmod(self._place_of[np.arange(codes.shape[2]), codes], self._members)
+        found = np.empty(
+            (*codes.shape, 2, 2), np.int64
+        )  # row and channel, frame, codebook, half, (start, end)
+        for codebook, hidden in enumerate(self.hidden(codes)):
+            group, place = (half[..., codebook] for half in halves)
+            found[:, :, codebook, 0] = _chosen(self.of_groups(codebook, hidden), group)
+            found[:, :, codebook, 1] = _chosen(self.of_places(codebook, hidden, group), place)
+        by_row = found.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1).reshape(len(chunks), 2, -1)
+        return [encoded(zip(*ends, strict=True)) for ends in by_row.tolist()]
 
-    def unpack(self, data: bytes, channels: int, frames: int, codebooks: int) -> NDArray[np.int32]:
-        """Read codes back, int32 [channel, frame, codebook]. Raises ValueError for bytes that `pack` does not write."""
-        decoder, context = RangeDecoder(data), self.context
-        codes = np.empty((channels, frames, codebooks), np.int32)
-        nothing = np.zeros((channels, context.dim), np.float32)
-        first = np.full((channels, 1), STEPS_PER_UNIT, np.float32)
-        before = earlier = nothing[:, : context.base_dim]
-        past = [nothing] * codebooks
+    def unpack(self, rows: Sequence[bytes], channels: int, frames: int, codebooks: int) -> Unpacked:
+        """Read chunks back, rows of bytes, each of so many channels, frames and codebooks; the inverse of `pack`."""
+        decoder, context, count = RangeDecoder(rows), self.context, len(rows) * channels
+        codes = np.empty((count, frames, codebooks), np.int32)
+        known = context.begin(count, codebooks)
         for frame in range(frames):
-            rest = nothing
-            base = context.predict(before) if frame % context.restart_frames else np.zeros_like(before)
+            ahead = self._of_frame(known.ahead, 0, codebooks)
+            base, rest = known.base, np.zeros_like(known.past)
             for codebook in range(codebooks):
-                known = assemble((first, before, earlier), base, rest, past[codebook])
-                chosen = _read(decoder, self.bounds(codebook, known))
+                hidden = self._hidden(codebook, ahead[codebook], base, rest)
+                group = _read(decoder, self.of_groups(codebook, hidden))
+                place = _read(decoder, self.of_places(codebook, hidden, group))
+                chosen = self.arrays["order"][codebook, group * self._members + place]
                 codes[:, frame, codebook] = chosen
-                words = context.codewords[codebook, chosen]
-                if codebook < context.base_codebooks:
-                    base = base + words[:, : context.base_dim]
-                else:
-                    past[codebook] = rest = rest + words
-            first, before, earlier = np.zeros_like(first), base, before
-        decoder.finish()
-        return codes
+                base, rest = context.add(codebook, chosen, base, rest)
+            known = context.follow(known, frame + 1, base, rest)
+        return Unpacked(codes.reshape(len(rows), channels, frames, codebooks), decoder.faults())
 
-    def bounds(self, codebook: int, context: Floats) -> NDArray[np.int64]:
-        """Where each code's interval begins, and the last one ends: [..., size] -> int64 [..., codebook_size + 1]."""
-        values: Floats = context
-        for kernel, bias, units in self._hidden:
-            values = np.floor((values @ kernel[codebook] + bias[codebook]) * units[codebook])
-            values = np.clip(values, 0, (1 << ACTIVATION_BITS) - 1)
-        output, offset = self._output
-        scores = values.astype(np.float32) @ output[codebook] + offset[codebook]
-        gaps = (scores.max(axis=-1, keepdims=True) - scores) * self._score_unit[codebook]
-        weights = _WEIGHTS[np.minimum(gaps, len(_WEIGHTS) - 1).astype(np.int64)]
-        sums = np.zeros((*weights.shape[:-1], self.codebook_size + 1), np.int64)
-        np.cumsum(weights, axis=-1, out=sums[..., 1:])
-        total = sums[..., -1:].copy()
-        sums *= TOTAL - self.codebook_size
-        sums //= total
-        return sums + np.arange(self.codebook_size + 1)
+    def hidden(self, codes: Array) -> Iterator[Floats]:
+        """What the networks make of known codes [row, frame, codebook]: [row, frame, narrow] for each codebook."""
+        known = self.context.of_codes(codes)
+        ahead, base, rest = known.ahead, known.base, np.zeros_like(known.past)
+        for codebook in range(codes.shape[-1]):
+            (sums,) = self._of_frame(ahead, codebook, 1)
+            yield self._hidden(codebook, sums, base, rest)
+            base, rest = self.context.add(codebook, codes[..., codebook], base, rest)
+
+    def of_groups(self, codebook: int, hidden: Floats) -> NDArray[np.int64]:
+        """The intervals of the groups: [.., narrow] -> int64 [.., groups + 1], where each begins, and the last ends."""
+        kernel, bias = (weights[codebook] for weights in self._groups)
+        return intervals((hidden @ kernel + bias) * self._units["group"][codebook])
+
+    def of_places(self, codebook: int, hidden: Floats, group: Array) -> NDArray[np.int64]:
+        """The intervals of the places in a group: [.., narrow] and [..] -> int64 [.., members + 1]."""
+        kernel, bias = (weights[codebook, group] for weights in self._places)
+        scores = (hidden[..., np.newaxis, :] @ kernel)[..., 0, :] + bias
+        return intervals(scores * self._units["place"][codebook])
+
+    def _of_frame(self, ahead: Floats, first: int, count: int) -> Floats:
+        """What the first layers of some codebooks make of the part of the context that stays: [codebook, .., wide]."""
+        columns = slice(first * self._wide, (first + count) * self._wide)
+        sums = ahead @ self._ahead[:, columns] + self._bias[columns]
+        return np.moveaxis(sums.reshape(*sums.shape[:-1], count, self._wide), -2, 0)
+
+    def _hidden(self, codebook: int, ahead: Floats, base: Floats, rest: Floats) -> Floats:
+        of_base, of_rest = (kernel[codebook] for kernel in self._now)
+        sums = ahead + base @ of_base
+        if codebook > self.context.base_codebooks:
+            sums += rest @ of_rest
+        kernel, bias = (weights[codebook] for weights in self._second)
+        sums = _limited(sums * self._units["hidden1"][codebook]) @ kernel + bias
+        return _limited(sums * self._units["hidden2"][codebook]).astype(np.float32)
 
 
-def _read(decoder: RangeDecoder, bounds: NDArray[np.int64]) -> list[int]:
-    """The next code of each channel, by its intervals [channel, codebook_size + 1]."""
-    found = []
-    for row in bounds:
-        code = int(row.searchsorted(decoder.peek(), side="right")) - 1
-        decoder.take(int(row[code]), int(row[code + 1] - row[code]))
-        found.append(code)
-    return found
+def intervals(scores: Floats) -> NDArray[np.int64]:
+    """Where each interval begins, and the last one ends, [.., size + 1], by scores [.., size] in steps of 1/256."""
+    size = scores.shape[-1]
+    gaps = scores.max(axis=-1, keepdims=True) - scores
+    weights = _WEIGHTS[np.minimum(gaps, len(_WEIGHTS) - 1).astype(np.int64)]
+    sums = np.zeros((*weights.shape[:-1], size + 1), np.int64)
+    np.cumsum(weights, axis=-1, out=sums[..., 1:])
+    total = sums[..., -1:].copy()
+    sums *= TOTAL - size
+    sums //= total
+    return sums + np.arange(size + 1)
+
+
+def _limited(values: Floats) -> Floats:
+    return np.clip(np.floor(values), 0, (1 << ACTIVATION_BITS) - 1)
+
+
+def _chosen(bounds: NDArray[np.int64], numbers: Array) -> NDArray[np.int64]:
+    """Start and end of the intervals of these numbers [..]: [.., 2]."""
+    return np.take_along_axis(bounds, numbers[..., np.newaxis] + np.arange(2), axis=-1)
+
+
+def _read(decoder: RangeDecoder, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The next number of each channel of each row, channel fastest, by bounds [row * channel, size + 1]."""
+    by_row = bounds.reshape(len(decoder), -1, bounds.shape[-1])
+    return np.stack([decoder.read(by_row[:, channel]) for channel in range(by_row.shape[1])], axis=1).ravel()
 
 
 def _weights() -> NDArray[np.int64]:
@@ -255,6 +320,10 @@ def check(arrays: Mapping[str, Array]) -> None:
         low, high = _LIMITS.get(name, (array.min(), array.max()))
         if array.min() < low or array.max() > high:
             raise ValueError(f"{name} is {array.min()} to {array.max()}, expected {low} to {high}")
-    context = 1 + 3 * sizes["base"] + 4 * sizes["dim"]
+    context = 2 + 3 * sizes["base"] + 2 * sizes["dim"]
     if sizes["context"] != context or sizes["base"] > sizes["dim"]:
         raise ValueError(f"a context of {sizes['context']}, expected {context}")
+    if sizes["groups"] * sizes["members"] != sizes["size"]:
+        raise ValueError(f"{sizes['groups']} groups of {sizes['members']}, expected {sizes['size']} in all")
+    if (np.sort(arrays["order"], axis=-1) != np.arange(sizes["size"])).any():
+        raise ValueError("an order in which not every code stands once")

@@ -15,84 +15,109 @@ decoder reads zeros behind them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 TOTAL_BITS = 16
 TOTAL = 1 << TOTAL_BITS  # of all counts
 
 _WIDTH = 32  # bits of `range`, and of the window on `low`
 _TOP = 1 << _WIDTH
 _LEAST = _TOP >> 8  # below it a byte is written
+_WINDOW = _WIDTH // 8  # bytes
 
 
-class RangeEncoder:
-    """Writes codes one after another, each as its interval."""
-
-    def __init__(self) -> None:
-        self._low, self._range = 0, _TOP - 1
-        self._written = bytearray()
-
-    def encode(self, start: int, count: int) -> None:
-        """Write what lies at `start` .. `start + count` of 0 .. 2^16. Raises ValueError for no such interval."""
-        if not 0 <= start < start + count <= TOTAL:
-            raise ValueError(f"interval at {start} of width {count}, expected one within 0 .. {TOTAL}")
-        unit = self._range >> TOTAL_BITS
-        self._low += start * unit
-        self._range = count * unit
-        if self._low >= _TOP:
-            self._low -= _TOP
-            _carry(self._written)
-        while self._range < _LEAST:
-            self._written.append(self._low >> _WIDTH - 8)
-            self._low = self._low << 8 & _TOP - 1
-            self._range <<= 8
-
-    def finish(self) -> bytes:
-        """End the row; return all of its bytes."""
-        if _roundest(self._low, self._range) >= _TOP:
-            _carry(self._written)
-        return bytes(self._written) + _ending(self._low, self._range)
+def encoded(row: Iterable[tuple[int, int]]) -> bytes:
+    """Write codes one after another, each as its interval `start` .. `end` of 0 .. 2^16; ValueError for no such one."""
+    low, width, written = 0, _TOP - 1, bytearray()
+    for start, end in row:
+        if not 0 <= start < end <= TOTAL:
+            raise ValueError(f"interval {start} to {end}, expected one within 0 to {TOTAL}")
+        unit = width >> TOTAL_BITS
+        low += start * unit
+        width = (end - start) * unit
+        if low >= _TOP:
+            low -= _TOP
+            _carry(written)
+        while width < _LEAST:
+            written.append(low >> _WIDTH - 8)
+            low = low << 8 & _TOP - 1
+            width <<= 8
+    if _roundest(low, width) >= _TOP:
+        _carry(written)
+    return bytes(written) + _ending(low, width)
 
 
 class RangeDecoder:
-    """Reads codes back: `peek`, find the interval around that number, `take` it; at the end `finish`.
+    """Reads rows of bytes back side by side: `read` as many codes of each as were written, at the end `faults`.
 
-    Whatever the bytes are, reading goes on as long as it is asked to; what no encoder wrote raises ValueError.
+    Whatever the bytes are, reading goes on as long as it is asked to; a row that no encoder wrote gives some codes, and
+    is a fault in the end.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._next = _WIDTH // 8
-        self._code = int.from_bytes(data[: self._next].ljust(self._next, b"\0"), "big")
-        self._offset, self._range = self._code, _TOP - 1  # the offset is that of the code from low
+    def __init__(self, rows: Sequence[bytes]) -> None:
+        self._rows = rows
+        self._lengths = np.array([len(row) for row in rows])
+        width = int(self._lengths.max()) + 2 * _WINDOW
+        padded = b"".join(row.ljust(width, b"\0") for row in rows)
+        self._bytes = np.frombuffer(padded, np.uint8).astype(np.int64)
+        self._starts = np.arange(len(rows)) * width
+        self._next = np.full(len(rows), _WINDOW)
+        self._last = width - 2  # where two bytes are left
+        first = self._bytes.reshape(len(rows), width)[:, :_WINDOW]
+        self._offset = first @ (256 ** np.arange(_WINDOW)[::-1])  # of the window from low
+        self._range = np.full(len(rows), _TOP - 1)
+        self._sound = np.full(len(rows), True)
 
-    def peek(self) -> int:
-        """Return a number in 0 .. 2^16 that lies in the interval of the next code. Raises ValueError if none has it."""
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The next code of each row, int64 [row]; its intervals begin at `bounds` [row, size + 1], 0 to 2^16."""
+        codes: NDArray[np.int64] = np.count_nonzero(bounds[:, 1:] <= self.peek()[:, np.newaxis], axis=1)
+        every = np.arange(len(codes))
+        self.take(bounds[every, codes], bounds[every, codes + 1])
+        return codes
+
+    def peek(self) -> NDArray[np.int64]:
+        """For each row a number in 0 .. 2^16 that lies in the interval of the next code."""
         place = self._offset // (self._range >> TOTAL_BITS)
-        if place >= TOTAL:
-            raise ValueError("bytes that no encoder writes: they point behind the last interval")
-        return place
+        self._sound &= place < TOTAL
+        return np.minimum(place, TOTAL - 1)
 
-    def take(self, start: int, count: int) -> None:
-        """Go on behind the code at `start` .. `start + count`. Raises ValueError where the data has ended before."""
+    def take(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> None:
+        """Go on behind the codes at `start` .. `end`, [row] each."""
         unit = self._range >> TOTAL_BITS
-        self._offset -= start * unit
-        self._range = count * unit
-        while self._range < _LEAST:
-            if self._next >= len(self._data) + _WIDTH // 8:
-                raise ValueError(f"{len(self._data)} bytes, expected more")
-            byte = self._data[self._next] if self._next < len(self._data) else 0
-            self._code = (self._code << 8 | byte) & _TOP - 1
-            self._offset = self._offset << 8 | byte
-            self._range <<= 8
-            self._next += 1
+        self._range = (end - start) * unit
+        self._offset = np.minimum(self._offset - start * unit, self._range - 1)
+        self._refill()
 
-    def finish(self) -> None:
-        """Raise ValueError unless the data ends as an encoder of these codes ends it."""
-        low = self._code - self._offset & _TOP - 1
-        left, expected = self._data[self._next - _WIDTH // 8 :], _ending(low, self._range)
-        if left != expected:
-            raise ValueError(
-                f"ends in {left.hex(' ') or 'nothing'}, expected {expected.hex(' ') or 'nothing'}"
-            )
+    def _refill(self) -> None:
+        """Move each row's window on by the bytes, 0 to 2, that make its range large enough again."""
+        count = (self._range < _LEAST).astype(np.int64) + (self._range < _LEAST >> 8)
+        at = self._starts + np.minimum(self._next, self._last)
+        two = self._bytes[at] << 8 | self._bytes[at + 1]
+        self._offset = self._offset << 8 * count | two >> 16 - 8 * count
+        self._range <<= 8 * count
+        self._next += count
+
+    def faults(self) -> list[str]:
+        """For each row why no encoder ends so after these codes, or an empty string."""
+        return [self._fault(number) for number in range(len(self._rows))]
+
+    def _fault(self, number: int) -> str:
+        row, end, width = self._rows[number], int(self._next[number]), int(self._range[number])
+        if not self._sound[number]:
+            return "bytes that no encoder writes: they point behind the last interval"
+        if end > len(row) + _WINDOW:
+            return f"{len(row)} bytes, expected more"
+        window = int.from_bytes(row[end - _WINDOW : end].ljust(_WINDOW, b"\0"), "big")
+        left, expected = row[end - _WINDOW :], _ending(window - int(self._offset[number]) & _TOP - 1, width)
+        if left == expected:
+            return ""
+        return f"ends in {left.hex(' ') or 'nothing'}, expected {expected.hex(' ') or 'nothing'}"
 
 
 def _carry(written: bytearray) -> None:

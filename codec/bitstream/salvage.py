@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from codec.bitstream.fields import varint
-from codec.bitstream.format import HEADER, MIN_CHUNK, PACKED, RANGE_CODED, Chunk, Packet
+from codec.bitstream.format import FEWER, HEADER, MIN_CHUNK, PACKED, RANGE_CODED, Packet
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.errors import BitstreamError, ChecksumMismatch
@@ -42,15 +42,6 @@ class RecoveringReader(Reader):
         if not self._source.seekable:
             raise ValueError("a damaged stream is recovered from a file that can be sought, found a pipe")
 
-    def __iter__(self) -> Iterator[Chunk]:
-        """Give the sound chunks that are left; one that cannot be decoded although its checksum fits is lost too."""
-        for packet in self.packets():
-            try:
-                codes = self._decode(packet)
-            except BitstreamError:
-                continue
-            yield Chunk(packet.index, packet.start_frame, codes)
-
     def packets(self) -> Iterator[Packet]:
         """Give the sound chunks that are left, as they are stored."""
         if self.chunk_offsets is None:
@@ -60,6 +51,9 @@ class RecoveringReader(Reader):
             packet = self._attempt(self.chunk_offsets[number], [number])
             if packet is not None:
                 yield packet
+
+    def _refuse(self, error: BitstreamError) -> None:
+        """A chunk that cannot be decoded although its checksum fits is lost too."""
 
     def _find_trailer(self) -> None:
         try:
@@ -88,7 +82,8 @@ class RecoveringReader(Reader):
 
     def _places(self, start: int) -> Iterator[int]:
         """The bytes from `start` on where a chunk of all its frames may begin."""
-        tags = [varint(self.header.frames_per_chunk * 4 + coding) for coding in (PACKED, RANGE_CODED)]
+        codings = (PACKED, RANGE_CODED, FEWER) if self.header.varies else (PACKED, RANGE_CODED)
+        tags = [varint(self.header.frames_per_chunk * 4 + coding) for coding in codings]
         pattern = re.compile(b"|".join(map(re.escape, tags)))
         block = b" " * _BLOCK
         while len(block) == _BLOCK:

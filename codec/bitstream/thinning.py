@@ -18,14 +18,15 @@ def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
     """Copy a stream, keeping the first `num_codebooks` codes of each row.
 
     Chunks of whole seconds become those that a writer of this bitrate makes by default, so that their framing stays
-    small; of other chunks each stays one, since what a code means may begin anew with its chunk. With the reader's
+    small; of other chunks, and where they have different numbers of codebooks, each stays one, since what a code means
+    may begin anew with its chunk. Chunks that have fewer codebooks already are copied. With the reader's
     prior they are range coded anew; without it packed chunks stay packed, and others are an error.
 
     Raises ValueError for more codebooks than the stream has, or none, and BitstreamError for a damaged stream.
     """
     header = thinned(reader.header, num_codebooks)
     writer = Writer(target, header, reader.prior)
-    for codes in _regrouped(reader, header.frames_per_chunk):
+    for codes in _regrouped(reader.chunks(), header.frames_per_chunk):
         writer.write_chunk(codes[..., :num_codebooks])
     writer.close(reader.num_samples)
 
@@ -35,7 +36,7 @@ def thinned(header: Header, num_codebooks: int) -> Header:
     if not 1 <= num_codebooks <= header.num_codebooks:
         raise ValueError(f"num_codebooks {num_codebooks}, expected 1 to {header.num_codebooks}")
     frames = header.frames_per_chunk
-    if frames % frames_per_second(header.hop_length, header.model_sample_rate) == 0:
+    if not header.varies and frames % frames_per_second(header.hop_length, header.model_sample_rate) == 0:
         names = ("channels", "bits_per_code", "hop_length", "model_sample_rate")
         facts = {name: getattr(header, name) for name in names}
         frames = max(

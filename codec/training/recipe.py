@@ -19,7 +19,9 @@ class Tuning:
     final_learning_rate: float = 5e-6
     discriminator_rate: float = 4.0  # times the decoder's
     head_start: int = 200  # steps of the discriminators after which the decoder's learning rate is whole
-    share: float = 0.3  # of the discriminators in the pull on the decoded audio, beside the spectral losses
+    # Of the discriminators in the pull on the decoded audio, beside the spectral losses: with the fewest codebooks that
+    # ship, and with all of them. The more bits tell of the source, the less is left to invent.
+    shares: tuple[float, float] = (0.4, 0.2)
     feature_weight: float = 2.0  # of the feature distance, beside the adversarial loss
     crop_seconds: float = 0.75  # that the discriminators see of each segment
     windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds
@@ -30,8 +32,8 @@ class Tuning:
     greatest_rise: float = 1.25  # of the held-out log-mel distance: beyond it the stage ends
 
     def __post_init__(self) -> None:
-        for name in ("part", "share", "erasure"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("part", "shares", "erasure"):
+            if not np.all(np.abs(np.subtract(getattr(self, name), 0.5)) <= 0.5):
                 raise ValueError(f"`{name}` must lie between 0 and 1, found {getattr(self, name)}")
 
 
@@ -39,13 +41,15 @@ class Tuning:
 class PriorRecipe:
     """How the prior is fitted in the end; a few minutes on two cores for 24 codebooks."""
 
-    frames: int = 200_000  # to learn from
-    segment_seconds: float = 2.0  # of audio that is a chunk: no context reaches beyond it
+    frames: int = 600_000  # to learn from
+    chunk_seconds: int = 2  # no context reaches beyond it
+    chunks_per_segment: int = 3  # coded in a row
     epochs: int = 4
-    batch_size: int = 256  # frames
-    learning_rate: float = 6e-3
-    wide: int = 64  # hidden units of the first layer
-    narrow: int = 32  # and of the second
+    batch_size: int = 512  # frames
+    learning_rate: float = 4e-3
+    decay: float = 0.2  # of the weights, in the rate of learning
+    wide: int = 128  # hidden units of the first layer
+    narrow: int = 48  # and of the second
 
 
 @dataclasses.dataclass(frozen=True)

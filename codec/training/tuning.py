@@ -115,10 +115,10 @@ class DecoderStage:
         pulls = [spectral, critical]
         found = ops.stack([ops.mean(ops.sqrt(ops.sum(ops.square(pull), axis=1))) for pull in pulls])
         present = updated(norms, found)
-        shares = (1.0 - self.tuning.share, self.tuning.share)
-        pull = sum(
-            share * each / present[i] for i, (share, each) in enumerate(zip(shares, pulls, strict=True))
+        share = critics_share(
+            part.arrays.num_codebooks, self.codec.config.shipped_codebooks, self.tuning.shares
         )
+        pull = (1.0 - share[:, None]) * spectral / present[0] + share[:, None] * critical / present[1]
         total = ops.sum(ops.stop_gradient(pull) * decoded) / ops.cast(ops.shape(decoded)[0], "float32")
         return total, ({**figures, **more}, found, fixed)
 
@@ -161,6 +161,15 @@ class DecoderStage:
 def updated(norms: Tensor, found: Tensor) -> Tensor:
     """Running norms [pull] after one more; the first ones count whole."""
     return ops.where(norms > 0, NORM_DECAY * norms + (1 - NORM_DECAY) * found, found) + 1e-12
+
+
+def critics_share(num_codebooks: Tensor, shipped: tuple[int, ...], shares: tuple[float, float]) -> Tensor:
+    """The discriminators' share in the pull on each item, [batch], linear in the logarithm of its codebooks."""
+    fewest, all_of_them = shipped[0], shipped[-1]
+    if fewest == all_of_them:
+        return ops.full(ops.shape(num_codebooks), shares[0])
+    more = ops.log(ops.cast(num_codebooks, "float32") / fewest) / np.log(all_of_them / fewest)
+    return shares[0] + (shares[1] - shares[0]) * more
 
 
 def draw_kept(generator: np.random.Generator, shape: tuple[int, int], tuning: Tuning) -> np.ndarray:
