@@ -1,4 +1,4 @@
-"""What computes: numpy on one core for coding, Keras and its backend for training."""
+"""What computes: numpy on one core for coding, Keras and its backend for training and export."""
 
 from __future__ import annotations
 
@@ -44,6 +44,21 @@ def load_backend(say: Callable[[str], None]) -> Replicas:
         from codec.training.replicas import find_replicas
 
         return find_replicas()
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow for Keras, with what it writes to stderr dropped.
+
+    Raises ClickException, saying what to install, where it is missing.
+    """
+    if not (_installed("keras") and _installed("tensorflow")):
+        raise click.ClickException("export needs TensorFlow and Keras: pip install keras tensorflow")
+    from cli.silence import silent_stderr
+
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_stderr():
+        import keras  # noqa: F401
 
 
 def _installed(package: str) -> bool:

@@ -11,6 +11,7 @@ import codec
 from cli.compress import compress
 from cli.decompress import decompress
 from cli.demo import demo
+from cli.export import export
 from cli.failures import one_line
 from cli.info import info
 from cli.models import models
@@ -49,7 +50,7 @@ def lamella() -> None:
     """
 
 
-for verb in (compress, decompress, info, verify, thin, demo, train, models):
+for verb in (compress, decompress, info, verify, thin, demo, train, export, models):
     lamella.add_command(verb)
 
 

@@ -259,7 +259,9 @@ class EncoderStream:
         frames = len(samples) // config.hop_length
         unit = min(self.frames_per_chunk, config.restart_frames)
         silence = -frames % unit * config.hop_length
-        block = np.pad(_to_mid_and_side(samples), ((0, silence), (0, 0))).T
+        block = _to_mid_and_side(samples).T
+        if silence:  # np.pad takes its time even where there is nothing to add
+            block = np.pad(block, ((0, 0), (0, silence)))
         state: Any = self._codec.restarted(self._state)
         codes, self._state = self._codec.fast_encode_step(block[:, :, np.newaxis], state, self._num_codebooks)
         self._coded.append(np.asarray(codes, np.int32)[:, :frames])

@@ -210,7 +210,14 @@ class Decoder(StreamingLayer):
         return coarse, noise + first_noise, fine, synthesis
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        coarse_state, noise_state, fine_state, synthesis_state = state
+        *network_state, synthesis_state = state
+        spectrum, network_state = self.spectrum(x, network_state)
+        audio, synthesis_state = self.synthesis.step(spectrum, synthesis_state)
+        return audio, (*network_state, synthesis_state)
+
+    def spectrum(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """All before `synthesis`: [batch, frame, latent_dim] -> [batch, spectral frame, 2 * synthesis_bins]."""
+        coarse_state, noise_state, fine_state = state
         coarse, coarse_state = self.coarse.step(x, coarse_state)
         fine = split(coarse)
         directions, _ = self.noise_directions.step(fine, noise_state)
@@ -221,8 +228,7 @@ class Decoder(StreamingLayer):
         low = split(self.phase_map(x[..., self.config.envelope_dim :]))
         parts = [ops.cast(fine, "float32"), energies, low, directions]
         spectrum, _ = self.head.step(ops.concatenate(parts, axis=-1), ())
-        audio, synthesis_state = self.synthesis.step(spectrum, synthesis_state)
-        return audio, (coarse_state, noise_state, fine_state, synthesis_state)
+        return spectrum, (coarse_state, noise_state, fine_state)
 
 
 def split(x: Tensor) -> Tensor:

@@ -139,7 +139,9 @@ class DecoderStream:
 
     def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
         frames = codes.shape[1]
-        block = np.pad(np.asarray(codes, np.int32), ((0, 0), (0, max(0, fill_to - frames)), (0, 0)))
+        block = np.asarray(codes, np.int32)
+        if fill_to > frames:
+            block = np.pad(block, ((0, 0), (0, fill_to - frames), (0, 0)))
         return self._decoded(block, self._codec.restarted(self._state))[: frames * self._hop]
 
     def _decoded(self, codes: np.ndarray, state: Any) -> np.ndarray:

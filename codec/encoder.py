@@ -133,13 +133,19 @@ class Encoder(StreamingLayer):
         return tuple(part.initial_state(batch_size) for part in (self.analysis, self.fine, self.coarse))
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        analysis_state, fine_state, coarse_state = state
+        analysis_state, *network_state = state
         features, analysis_state = self.analysis.step(x, analysis_state)
+        latents, network_state = self.latents(features, network_state)
+        return latents, (analysis_state, *network_state)
+
+    def latents(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """All after `analysis`: [batch, spectral frame, features] -> [batch, frame, latent_dim]."""
+        fine_state, coarse_state = state
         _, bands, _ = self.analysis.slices
         fine, fine_state = self.fine.step(features[..., : bands.stop], fine_state)
         coarse, coarse_state = self.coarse.step(pair(fine), coarse_state)
         latents = ops.cast(coarse, "float32") + self.linear_paths(features)
-        return self.standardize.step(latents, ())[0], (analysis_state, fine_state, coarse_state)
+        return self.standardize.step(latents, ())[0], (fine_state, coarse_state)
 
     def linear_paths(self, features: Tensor) -> Tensor:
         """The envelope part, then the phase part: [batch, spectral frame, features] -> [batch, frame, latent_dim]."""

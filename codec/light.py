@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from codec.beam import beam_search
 from codec.config import CodecConfig
+from codec.light_layers import LightState, Step, Weights, windows
 from codec.tables import (
     BAND_FLOOR,
     BAND_SCALE,
@@ -27,7 +27,6 @@ from codec.tables import (
     MAGNITUDE_FLOOR,
     NOISE_APART,
     NOISE_PERIOD,
-    NORM_EPSILON,
     PHASE_GAIN,
     PHASE_POWER,
     POWER_FLOOR,
@@ -45,9 +44,6 @@ from codec.tables import (
     synthesis_window,
     variance_targets,
 )
-
-Weights = dict[str, np.ndarray]
-LightState = dict[str, np.ndarray]  # what each part keeps, by its name; what is not there is silence
 
 
 class LightCodec:
@@ -98,71 +94,18 @@ class LightCodec:
 
         The prediction goes on from the state, and in a longer step begins anew with each second of it but the first.
         """
-        step = _Step(self._encoder.weights, state)
+        step = Step(self._encoder.weights, state)
         return self._quantizer.encode(self._encoder.latents(step, audio), step, num_codebooks), step.after
 
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
         """Decode [batch, n, codebook], of lost frames [batch, n, 0] -> [batch, n * hop_length, 1]; seconds as above."""
-        step = _Step(self._decoder.weights, state)
+        step = Step(self._decoder.weights, state)
         return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
 
 
 def _of(weights: Weights, part: str) -> Weights:
     """The weights of one part, as float32."""
     return {name: weight.astype(np.float32) for name, weight in weights.items() if name.startswith(part)}
-
-
-class _Step:
-    """The layers, by the names of their weights, during one step: the state before it, and the state after it."""
-
-    def __init__(self, weights: Weights, before: LightState) -> None:
-        self.weights, self.before, self.after = weights, before, dict(before)
-
-    def extend(self, name: str, x: np.ndarray, context: int) -> np.ndarray:
-        """Put the last `context` steps of the block before in front: [batch, context + time, ...]."""
-        past = self.before.get(name)
-        if past is None:
-            past = np.zeros((len(x), context, *x.shape[2:]), x.dtype)
-        x = np.concatenate([past, x], axis=1)
-        self.after[name] = x[:, x.shape[1] - context :]
-        return x
-
-    def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        y = x.reshape(-1, x.shape[-1]) @ self.weights[f"{name}.kernel"]
-        bias = self.weights.get(f"{name}.bias")
-        if bias is not None:
-            y += bias
-        return y.reshape(*x.shape[:-1], -1)
-
-    def norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        x = x - x.mean(axis=-1, keepdims=True)
-        variance = np.einsum("btd,btd->bt", x, x)[..., None] / x.shape[-1]
-        x /= np.sqrt(variance + NORM_EPSILON)
-        x *= self.weights[f"{name}.gamma"]
-        x += self.weights[f"{name}.beta"]
-        return x
-
-    def conv(self, name: str, x: np.ndarray) -> np.ndarray:
-        kernel, count = self.weights[f"{name}.kernel"], x.shape[1]
-        x = self.extend(name, x, len(kernel) - 1)
-        taps = (x[:, i : i + count] @ kernel[i] for i in range(len(kernel)))
-        return sum(taps, self.weights[f"{name}.bias"])
-
-    def block(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A ConvNeXtBlock."""
-        kernel = self.weights[f"{name}.mix.kernel"][..., 0]
-        y = np.einsum("btkd,kd->btd", _windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
-        y += self.weights[f"{name}.mix.bias"]
-        y = gelu(self.dense(f"{name}.expand", self.norm(f"{name}.norm", y)))
-        y = self.dense(f"{name}.project", y)
-        y *= self.weights[f"{name}.scale"]
-        y += x
-        return y
-
-    def blocks(self, name: str, numbers: range, x: np.ndarray) -> np.ndarray:
-        for number in numbers:
-            x = self.block(f"{name}.{number}", x)
-        return x
 
 
 class _Encoder:
@@ -176,7 +119,7 @@ class _Encoder:
         scales = np.sqrt(weights["encoder.standardize.variance"] / variance_targets(shares) + VARIANCE_FLOOR)
         self.scale = np.repeat(scales, [dim for dim, _ in shares]).astype(np.float32)
 
-    def latents(self, step: _Step, audio: np.ndarray) -> np.ndarray:
+    def latents(self, step: Step, audio: np.ndarray) -> np.ndarray:
         features = [self._features(frames) for (frames,) in _seconds(self.config, self._frames(step, audio))]
         spectrum, energies, low = (np.concatenate(parts, axis=1) for parts in zip(*features, strict=True))
         fine = step.dense(
@@ -195,11 +138,12 @@ class _Encoder:
         latents /= self.scale
         return latents
 
-    def _frames(self, step: _Step, audio: np.ndarray) -> np.ndarray:
+    def _frames(self, step: Step, audio: np.ndarray) -> np.ndarray:
         """The long windows that end in each block, [batch, spectral frame, samples]."""
         hop = self.config.spectral_hop
         samples = step.extend("analysis", audio[..., 0].astype(np.float32), 3 * hop)
-        return sliding_window_view(samples, 4 * hop, axis=1)[:, ::hop]
+        blocks = samples.reshape(len(samples), -1, hop)
+        return windows(blocks, 4).reshape(len(samples), -1, 4 * hop)
 
     def _features(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compressed bins, log energies of the bands, compressed low bins: each [batch, spectral frame, features]."""
@@ -234,7 +178,7 @@ class _Quantizer:
         """squares + x @ table are distances."""
         return -2 * np.ascontiguousarray(self.books.transpose(0, 2, 1))
 
-    def encode(self, latents: np.ndarray, step: _Step, num_codebooks: int) -> np.ndarray:
+    def encode(self, latents: np.ndarray, step: Step, num_codebooks: int) -> np.ndarray:
         codes = np.empty((*latents.shape[:2], num_codebooks), np.int32)
         left, dim = latents.copy(), self.base_dim
         first, base = min(num_codebooks, self.base_codebooks), self._begun(step, latents)
@@ -261,7 +205,7 @@ class _Quantizer:
             left -= self.books[stage, chosen, : left.shape[-1]]
         return codes
 
-    def decode(self, codes: np.ndarray, step: _Step) -> np.ndarray:
+    def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
         total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim
         base_stages = range(min(codes.shape[-1], self.base_codebooks))
         base_sums = sum((self.books[n, codes[..., n], :dim] for n in base_stages), 0 * total[..., :dim])
@@ -275,7 +219,7 @@ class _Quantizer:
             total += self.books[stage, codes[..., stage]]
         return total
 
-    def _begun(self, step: _Step, rows: np.ndarray) -> np.ndarray:
+    def _begun(self, step: Step, rows: np.ndarray) -> np.ndarray:
         """Where the prediction of each second of a step begins, [batch, second, base_dim]; the first goes on."""
         seconds = -(-rows.shape[1] // self.second)
         base = np.zeros((len(rows), seconds, self.base_dim), np.float32)
@@ -303,7 +247,7 @@ class _Decoder:
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
 
-    def audio(self, step: _Step, latents: np.ndarray) -> np.ndarray:
+    def audio(self, step: Step, latents: np.ndarray) -> np.ndarray:
         config, last = self.config, 1 + self.config.decoder_blocks
         coarse = step.conv("decoder.coarse.layers.0.conv", latents)
         coarse = step.blocks("decoder.coarse.layers", range(1, last), coarse)
@@ -318,14 +262,14 @@ class _Decoder:
         pieces = [self._pieces(step, *part) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
-    def _frame_numbers(self, step: _Step, count: int) -> np.ndarray:
+    def _frame_numbers(self, step: Step, count: int) -> np.ndarray:
         """Numbers of the spectral frames, which tell the noise: [batch, spectral frame]."""
         first = step.before["noise"]
         step.after["noise"] = (first + count) % NOISE_PERIOD
         return (first[:, None] + np.arange(count)) % NOISE_PERIOD
 
     def _spectrum(
-        self, step: _Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray, numbers: np.ndarray
+        self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray, numbers: np.ndarray
     ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
         low_bins = slice(1, 1 + self.config.phase_bins)
@@ -343,12 +287,12 @@ class _Decoder:
         spectrum[..., low_bins] += low * gain * np.minimum(_power(low) + POWER_FLOOR, POWER_LIMIT) ** exponent
         return spectrum
 
-    def _pieces(self, step: _Step, *parts: np.ndarray) -> np.ndarray:
+    def _pieces(self, step: Step, *parts: np.ndarray) -> np.ndarray:
         """Windowed sound of each spectrum, [batch, spectral frame, samples]; parts as for `_spectrum`."""
         spectrum = self._spectrum(step, *parts).astype(np.complex128)
         return np.fft.irfft(spectrum, n=self.config.short_window).astype(np.float32) * self.window
 
-    def _overlapped(self, step: _Step, pieces: np.ndarray) -> np.ndarray:
+    def _overlapped(self, step: Step, pieces: np.ndarray) -> np.ndarray:
         hop = self.config.spectral_hop
         tails = step.extend("synthesis", pieces[..., hop:], 1)
         return (pieces[..., :hop] + tails[:, :-1]).reshape(len(pieces), -1, 1)
@@ -359,30 +303,6 @@ def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarr
     second = 2 * config.restart_frames
     for start in range(0, parts[0].shape[1], second):
         yield tuple(part[:, start : start + second] for part in parts)
-
-
-def _windows(x: np.ndarray, size: int) -> np.ndarray:
-    """[batch, time + size - 1, channels] -> [batch, time, size, channels], the same memory.
-
-    numpy's `sliding_window_view` does it too, in a tenth of the time of a step of one frame.
-    """
-    batch, time, channels = x.shape
-    strides = (x.strides[0], x.strides[1], x.strides[1], x.strides[2])
-    return np.ndarray((batch, time - size + 1, size, channels), x.dtype, x, strides=strides)
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    """The tanh form, as in the Keras model."""
-    slope = np.float32(np.sqrt(2 / np.pi))
-    y = x * x
-    y *= np.float32(0.044715) * slope
-    y += slope
-    y *= x
-    np.tanh(y, out=y)
-    y += 1
-    y *= x
-    y *= np.float32(0.5)
-    return y
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

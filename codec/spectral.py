@@ -76,9 +76,13 @@ class Analysis(StreamingLayer):
         )
         return features, samples[:, ops.shape(samples)[1] - 3 * hop :]
 
+    def rfft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of the bins, [..., time] -> [..., time // 2 + 1]."""
+        return ops.rfft(frames)
+
     def _long_features(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Compressed complex bins below `spectrum_limit`, and scaled log energies of all bands."""
-        real, imaginary = ops.rfft(frames * self.window)
+        real, imaginary = self.rfft(frames * self.window)
         power = ops.matmul(real * real + imaginary * imaginary, self.bands)
         bins = self.config.spectrum_bins
         spectrum = compress(real[..., :bins], imaginary[..., :bins], SPECTRUM_POWER)
@@ -86,7 +90,7 @@ class Analysis(StreamingLayer):
 
     def _low_bins(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Compressed bins 1, 2, .. of the short window: what the phase path carries."""
-        real, imaginary = ops.rfft(
+        real, imaginary = self.rfft(
             frames * (self.short_window / np.sqrt(self.config.short_window)).astype(np.float32)
         )
         low = slice(1, 1 + self.config.phase_bins)
@@ -119,9 +123,13 @@ class Synthesis(StreamingLayer):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         real, imaginary = ops.split(x, 2, axis=-1)
-        pieces = ops.irfft((real, imaginary), fft_length=self.config.short_window) * self.window
+        pieces = self.irfft(real, imaginary) * self.window
         heads, tails = ops.split(pieces, 2, axis=-1)
         tails = ops.concatenate([state, tails], axis=1)
         count = ops.shape(tails)[1]
         blocks = heads + tails[:, : count - 1]
         return ops.reshape(blocks, (ops.shape(blocks)[0], -1, 1)), tails[:, count - 1 :]
+
+    def irfft(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Samples of a spectrum, [..., synthesis_bins] -> [..., short_window]."""
+        return ops.irfft((real, imaginary), fft_length=self.config.short_window)

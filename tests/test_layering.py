@@ -16,6 +16,7 @@ NETWORK = (
     "tables",
     "beam",
     "light",
+    "light_layers",
     "weights",
     "compiled",
     "streaming",
@@ -27,6 +28,7 @@ NETWORK = (
     "predictive",
     "decoder",
     "model",
+    "graphs",
 )
 
 TIERS = (
@@ -55,6 +57,7 @@ FORBIDDEN = {
     "codec/audio.py": ("keras", "tensorflow", "codec.bitstream"),
     "codec/tables.py": ("keras", "tensorflow", "jax"),
     "codec/light.py": ("keras", "tensorflow", "jax"),
+    "codec/light_layers.py": ("keras", "tensorflow", "jax"),
     "codec/weights.py": ("keras", "tensorflow", "jax", "numpy"),
     "codec/presets.py": ("codec.audio", "codec.bitstream.reader", "codec.bitstream.writer", "soundfile"),
     "codec/evaluation/": ("codec.training",),
