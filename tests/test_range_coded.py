@@ -14,7 +14,7 @@ from streams import HEADER, raw_chunk, raw_trailer
 
 from codec.bitstream import Prior, Reader, Writer, thin
 from codec.bitstream.format import PACKED, RANGE_CODED
-from codec.errors import BitstreamError, UnsupportedVersion
+from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
 
 NARROW = dataclasses.replace(HEADER, bits_per_code=4, frames_per_chunk=5, num_samples=None)
 PRIOR = Prior(drawn())
@@ -113,6 +113,42 @@ def test_a_prior_of_another_size_is_refused() -> None:
             Writer(io.BytesIO(), NARROW, prior)
         with pytest.raises(BitstreamError, match="expected 3 or more of 16 codes"):
             read(written(likely_codes(5), PRIOR), prior)
+
+
+def test_chunks_written_together_are_those_written_one_by_one() -> None:
+    codes, file = likely_codes(23), io.BytesIO()
+    writer = Writer(file, NARROW, PRIOR)
+    writer.write_chunks([codes[:, start : start + 5] for start in range(0, 23, 5)])
+    writer.close(0)
+    assert file.getvalue() == written(codes, PRIOR)
+
+
+class TestReadingAhead:
+    def test_gives_the_same(self) -> None:
+        random = np.random.default_rng(1).integers(0, 16, (2, 5, 3), dtype=np.int32)
+        data = written(np.concatenate([likely_codes(10), random, likely_codes(8, 2)], axis=1), PRIOR)
+        assert len(set(codings(data))) == 2
+        one_by_one, ahead = Reader(io.BytesIO(data), PRIOR), Reader(io.BytesIO(data), PRIOR).chunks()
+        for chunk, found in zip(one_by_one, ahead, strict=True):
+            assert (chunk.index, chunk.start_frame) == (found.index, found.start_frame)
+            np.testing.assert_array_equal(chunk.codes, found.codes)
+
+    def test_meets_damage_at_its_place(self) -> None:
+        data = bytearray(written(likely_codes(23), PRIOR))
+        offsets = Reader(io.BytesIO(data)).chunk_offsets
+        assert offsets is not None
+        data[offsets[3] + 8] ^= 1
+        chunks = Reader(io.BytesIO(data), PRIOR).chunks()
+        assert [next(chunks).index for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ChecksumMismatch, match="chunk 3"):
+            next(chunks)
+
+    def test_stops_where_it_is_told_to(self) -> None:
+        file = io.BytesIO(written(likely_codes(23), PRIOR))
+        reader = Reader(file, PRIOR)
+        assert reader.chunk_offsets is not None
+        assert next(reader.chunks(last=1)).index == 0
+        assert file.tell() == reader.chunk_offsets[2]
 
 
 class TestThin:

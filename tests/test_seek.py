@@ -23,7 +23,7 @@ from codec.errors import CodecError, Truncated
 from codec.light import LightCodec
 from codec.model import Codec
 from codec.presets import load_light, samples
-from codec.spans import first_chunk
+from codec.spans import first_chunk, last_chunk
 
 SECONDS = 6.3
 
@@ -147,6 +147,14 @@ def test_the_first_chunk_is_the_last_that_will_do(light: LightCodec, rate: int, 
         first = first_chunk(header, light, sample)
         assert DecoderStream(light, rate, 1, first * frames).first_sample <= sample
         assert DecoderStream(light, rate, 1, (first + 1) * frames).first_sample > sample // rate * rate
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_behind_the_last_chunk_nothing_is_needed(light: LightCodec, rate: int) -> None:
+    stop, frames = 5 * rate // 2, 9
+    last = last_chunk(EncoderStream(light, rate, 1, 6, frames).header(None), light, stop)
+    sound = DecoderStream(light, rate, 1).push(np.zeros((1, (last + 1) * frames, 6), np.int32))
+    assert stop <= len(sound) < stop + 2 * rate
 
 
 def test_a_cut_file_is_read_from_its_beginning(light: LightCodec) -> None:

@@ -171,9 +171,9 @@ class Learned:
 
 def _whole(context: Context, codes: np.ndarray) -> Known:
     """What is known before each of the frames, as int16 [chunk * frame, size of the part]."""
-    groups = [context.of_codes(codes[start : start + 64]) for start in range(0, len(codes), 64)]
-    parts = ([part.astype(np.int16) for part in group] for group in groups)
-    return Known(*(np.concatenate(part).reshape(-1, part[0].shape[-1]) for part in zip(*parts, strict=True)))
+    groups = (context.of_codes(codes[start : start + 64]) for start in range(0, len(codes), 64))
+    parts = zip(*([part.astype(np.int16) for part in group] for group in groups), strict=True)
+    return Known(*(np.concatenate(part).reshape(-1, part[0].shape[-1]) for part in parts))
 
 
 class Network:

@@ -44,12 +44,12 @@ class PriorRecipe:
     frames: int = 600_000  # to learn from
     chunk_seconds: int = 2  # no context reaches beyond it
     chunks_per_segment: int = 3  # coded in a row
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 512  # frames
     learning_rate: float = 4e-3
     decay: float = 0.2  # of the weights, in the rate of learning
-    wide: int = 128  # hidden units of the first layer
-    narrow: int = 48  # and of the second
+    wide: int = 256  # hidden units of the first layer
+    narrow: int = 64  # and of the second
 
 
 @dataclasses.dataclass(frozen=True)
