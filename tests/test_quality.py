@@ -251,7 +251,7 @@ def test_lost_chunks_are_concealed(light: LightCodec) -> None:
             span = slice(second * RATE, (second + 1) * RATE)
             np.testing.assert_allclose(found[span], whole[span], atol=1e-5 * np.abs(whole).max())
     assert recover(lam, light)[1] == []
-    without_index = damaged(lam[:-1], 1)
+    without_index = damaged(lam, 1)[:-1]
     assert [(loss.first, loss.last) for loss in recover(without_index, light)[1]] == [(1, 1)]
 
 
