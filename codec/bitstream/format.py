@@ -29,9 +29,10 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
              4 bytes     CRC-32 of the chunk's number (8 bytes, from 0), the two varints and the payload
              payload     coding 0, packed: the codes as [channel][frame][codebook], codebook fastest, each of
                          bits_per_code bits, most significant first, no gaps; zeros fill the last byte
-                         coding 1, range coded: the codes as [frame][codebook][channel], channel fastest, by the
-                         range coder that `rangecoder.py` draws; what is likely says the model's prior, as
-                         `prior.py` writes it down, from the codes before it in the chunk. Fewer bytes than packed
+                         coding 1, range coded: the codes as [frame][codebook][half][channel], channel fastest, by
+                         the range coder that `rangecoder.py` draws; what is likely, and the halves of a code, says
+                         the model's prior, as `prior.py` writes it down, from the codes before it in the chunk.
+                         Fewer bytes than packed
                          codings 2, 3: not defined yet. Every chunk is decoded without the others
 
     trailer  1 byte      0: no more chunks (no chunk begins so, since none has 0 frames)
