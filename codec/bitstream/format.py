@@ -30,9 +30,10 @@ of codes, a *chunk* is frames under one checksum. The CRC-32 is zlib's.
              4 bytes     CRC-32 of the chunk's number (8 bytes, from 0), the varints and the payload
              payload     coding 0, packed: the codes as [channel][frame][codebook], codebook fastest, each of
                          bits_per_code bits, most significant first, no gaps; zeros fill the last byte
-                         coding 1, range coded: the codes as [frame][codebook][channel], channel fastest, by the
-                         range coder that `rangecoder.py` draws; what is likely says the model's prior, as
-                         `prior.py` writes it down, from the codes before it in the chunk. Fewer bytes than packed
+                         coding 1, range coded: the codes as [frame][codebook][half][channel], channel fastest, by
+                         the range coder that `rangecoder.py` draws; what is likely, and the halves of a code, says
+                         the model's prior, as `prior.py` writes it down, from the codes before it in the chunk.
+                         Fewer bytes than packed
                          coding 2, fewer codebooks: as in coding 0 or 1, with the first codes of each row alone,
                          0 .. num_codebooks - 1. 0 is silence, packed: no payload
                          coding 3: not defined yet. Every chunk is decoded without the others
