@@ -22,10 +22,12 @@ def configs(draw: st.DrawFn) -> CodecConfig:
     hop = 2 * draw(st.integers(8, 480))
     rate = hop // 2 * draw(st.integers(10, 200))
     values = {name: draw(st.integers(1, 999)) for name in WIDTHS}
+    bin_width = -(-rate // hop)  # Hz, rounded up
     limits = {
         "spectrum_limit": draw(st.integers(1, rate // 2)),
-        "phase_limit": draw(st.integers(-(-rate // hop), rate // 2)),
+        "phase_limit": draw(st.integers(bin_width, rate // 4)),
     }
+    limits["direction_limit"] = draw(st.integers(limits["phase_limit"] + bin_width, rate // 2))
     codebooks = draw(st.integers(1, 40))
     sizes = {
         "num_codebooks": codebooks,

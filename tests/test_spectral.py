@@ -12,7 +12,9 @@ from codec import spectral, tables
 from codec.config import CodecConfig
 from codec.spectral import Analysis, Synthesis
 
-SMALL = CodecConfig(sample_rate=16000, hop_length=64, mel_bands=6, spectrum_limit=4000, phase_limit=2000, direction_limit=3000)
+SMALL = CodecConfig(
+    sample_rate=16000, hop_length=64, mel_bands=6, spectrum_limit=4000, phase_limit=2000, direction_limit=3000
+)
 HOP = SMALL.spectral_hop  # 32 samples
 
 
@@ -78,7 +80,12 @@ def test_analysis_sees_an_impulse_at_once_and_for_four_frames() -> None:
 @pytest.mark.parametrize("variance", [1.0, 0.01])
 def test_levels_of_white_noise(variance: float) -> None:
     config = CodecConfig(
-        sample_rate=16000, hop_length=320, mel_bands=10, spectrum_limit=8000, phase_limit=7000, direction_limit=8000
+        sample_rate=16000,
+        hop_length=320,
+        mel_bands=10,
+        spectrum_limit=8000,
+        phase_limit=7000,
+        direction_limit=8000,
     )
     layer = Analysis(config)
     features = layer(np.sqrt(variance) * white(1, 400 * config.spectral_hop, 1)).numpy()[0, 4:]

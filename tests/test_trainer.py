@@ -409,7 +409,7 @@ def test_recipes_for_devices() -> None:
         recipe_for("tpu")
 
 
-@pytest.mark.parametrize("wrong", [{"erasure": 2.0}, {"part": -0.1}, {"part": 1.1}, {"share": 2.0}])
+@pytest.mark.parametrize("wrong", [{"erasure": 2.0}, {"part": -0.1}, {"part": 1.1}, {"shares": (0.4, 2.0)}])
 def test_a_wrong_tuning(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Tuning(**wrong)
