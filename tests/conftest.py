@@ -13,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
+    from codec.light import LightCodec
     from codec.model import Codec
 
 
@@ -63,6 +64,22 @@ def tiny_preset(tiny_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> 
     directory = tmp_path_factory.mktemp("models") / "tiny"
     save_codec(tiny_codec, directory, "# Tiny: for tests, untrained\n")
     return directory
+
+
+@pytest.fixture(scope="session")
+def light(tiny_preset: Path) -> LightCodec:
+    """The tiny model in numpy."""
+    from codec.presets import load_light
+
+    return load_light(tiny_preset)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> LightCodec:
+    """The default preset in numpy."""
+    from codec.presets import load_light
+
+    return load_light()
 
 
 def tone(seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:

@@ -30,7 +30,6 @@ from codec.decoding import DecoderStream
 from codec.errors import AudioError, BitstreamError, CodecError, Truncated, WrongModel
 from codec.light import LightCodec
 from codec.model import Codec
-from codec.presets import load_light
 
 NUM_CODEBOOKS = 6
 
@@ -75,11 +74,6 @@ class Through:
         sound = (codes.reshape(len(codes), -1, 1) - 32768).astype(np.float32) / 32768
         sound = np.concatenate([state, sound], axis=1)
         return sound[:, : -self.latency], sound[:, -self.latency :]
-
-
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ def quiet(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
-@pytest.fixture(scope="module")
 def fitted(tiny_preset: Path, light: LightCodec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny model with a prior, fitted to a tone."""
     directory = Path(shutil.copytree(tiny_preset, tmp_path_factory.mktemp("fitted") / "tiny"))

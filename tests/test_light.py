@@ -22,11 +22,6 @@ from codec.weights import weight_shapes
 
 
 @pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
-@pytest.fixture(scope="module")
 def keras_model(tiny_preset: Path) -> Codec:
     return load_codec(tiny_preset)
 

@@ -21,16 +21,6 @@ from codec.packets import PacketDecoder, PacketEncoder
 from codec.presets import load_light, samples
 
 
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> LightCodec:
-    return load_light()
-
-
 def sent(codec: LightCodec, sound: np.ndarray, rate: int, codebooks: int, frames: int = 1) -> list[bytes]:
     encoder = PacketEncoder(codec, rate, sound.shape[1], codebooks, frames)
     return encoder.push(sound) + encoder.flush()

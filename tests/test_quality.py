@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import tracemalloc
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -23,20 +22,10 @@ from codec.audio import AudioReader, RawWriter
 from codec.compression import DecoderStream, EncoderStream, compress, decompress
 from codec.light import LightCodec
 from codec.model import Codec
-from codec.presets import load_light, samples
+from codec.presets import samples
 from codec.quality import LEVELS, Choice, Quality, errors_after, flatness
 
 RATE = 16000
-
-
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> LightCodec:
-    return load_light()
 
 
 def with_pauses(rate: int = RATE, channels: int = 1) -> np.ndarray:

@@ -26,20 +26,10 @@ from codec.decoding import DecoderStream
 from codec.errors import BitstreamError, ChecksumMismatch, CodecError
 from codec.light import LightCodec
 from codec.model import Codec
-from codec.presets import load_light, samples
+from codec.presets import samples
 from codec.recovery import Loss, show_time
 
 ROUNDING = 5e-5  # of matrix products of other sizes, in the tiny model's sound, which is up to 10 loud
-
-
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> LightCodec:
-    return load_light()
 
 
 def recover(

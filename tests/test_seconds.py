@@ -22,11 +22,6 @@ from codec.presets import DEFAULT_PRESET, load_light, samples
 SHIPPED = load_light(DEFAULT_PRESET)
 
 
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
 def codes_of(stream: EncoderStream, sound: np.ndarray, sizes: list[int]) -> np.ndarray:
     chunks, start, turn = [], 0, 0
     while start < len(sound):

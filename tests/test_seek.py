@@ -28,11 +28,6 @@ from codec.spans import first_chunk, last_chunk
 SECONDS = 6.3
 
 
-@pytest.fixture(scope="module")
-def light(tiny_preset: Path) -> LightCodec:
-    return load_light(tiny_preset)
-
-
 def coded(codec: Codec | LightCodec, sound: np.ndarray, rate: int, frames: int | None = None) -> bytes:
     """A file of chunks of so many frames, at 6 codebooks."""
     stream, file = EncoderStream(codec, rate, sound.shape[1], 6, frames), io.BytesIO()
