@@ -396,7 +396,7 @@ class TestManners:
         def interrupt(self: object, codes: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("codec.bitstream.Writer.write_chunk", interrupt)
+        monkeypatch.setattr("codec.bitstream.Writer.write_chunks", interrupt)
         assert "interrupted" in fails("compress", "-m", tiny_preset, wav, folder / "talk.lam")
         assert list(folder.iterdir()) == []
 
