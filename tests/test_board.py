@@ -19,10 +19,11 @@ AUDIO = np.stack([tiny.sines(1.0, seed) for seed in (1, 2, 3)])[..., None]
 
 
 def test_scalars_spectrograms_and_sounds(tmp_path: Path) -> None:
-    shown, codec = board.new_board(tmp_path), tiny.bench().stage.codec
+    shown, codec = board.TensorBoard(tmp_path), tiny.bench().stage.codec
     shown.steps(3, Report({"log-mel": 1.25}, 2.0), 1e-3)
     for step in (4, 5):
         shown.results(step, RESULTS, codec, AUDIO)
+    shown.writer.close()  # it writes in a thread of its own, for which a flush does not wait
     found = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in found.Scalars("steps/log-mel")] == [(3, 1.25)]
     assert found.Scalars("steps/learning_rate")[0].value == pytest.approx(1e-3)
