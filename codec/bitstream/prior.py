@@ -38,6 +38,7 @@ below 2^53 in float64, below 2^24 in float32, so that none is ever rounded, what
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -260,7 +261,8 @@ def intervals(scores: Floats) -> NDArray[np.int64]:
     """Where each interval begins, and the last one ends, [.., size + 1], by scores [.., size] in steps of 1/256."""
     size = scores.shape[-1]
     gaps = scores.max(axis=-1, keepdims=True) - scores
-    weights = _WEIGHTS[np.minimum(gaps, len(_WEIGHTS) - 1).astype(np.int64)]
+    table = _weights()
+    weights = table[np.minimum(gaps, len(table) - 1).astype(np.int64)]
     sums = np.zeros((*weights.shape[:-1], size + 1), np.int64)
     np.cumsum(weights, axis=-1, out=sums[..., 1:])
     total = sums[..., -1:].copy()
@@ -284,6 +286,7 @@ def _read(decoder: RangeDecoder, bounds: NDArray[np.int64]) -> NDArray[np.int64]
     return np.stack([decoder.read(by_row[:, channel]) for channel in range(by_row.shape[1])], axis=1).ravel()
 
 
+@functools.cache  # some 35 ms, which whoever neither reads nor writes range coded chunks need not wait for
 def _weights() -> NDArray[np.int64]:
     """floor(2^(16 - gap / 256)) by gap: 256th roots, each eight square roots of whole numbers; 0 at the end."""
     steps = 1 << SCORE_BITS
@@ -294,9 +297,6 @@ def _weights() -> NDArray[np.int64]:
             root = math.isqrt(root)
         weights.append(root)
     return np.array([*weights, 0])
-
-
-_WEIGHTS = _weights()
 
 
 def _unit(arrays: Mapping[str, Array], name: str) -> Floats:
