@@ -11,7 +11,12 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Their asserts tell as much as those of a test.
+pytest.register_assert_rewrite("coding", "command_line", "sounds")
+
 if TYPE_CHECKING:
+    from short_runs import Whole
+
     from codec.config import CodecConfig
     from codec.light import LightCodec
     from codec.model import Codec
@@ -99,3 +104,11 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sounds") / "talk.wav"
     soundfile.write(path, tone(1.5, 22050, 2), 22050)
     return path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run of training that nothing interrupted. Do not write to it."""
+    from short_runs import whole_run
+
+    return whole_run(tmp_path_factory.mktemp("whole"))

@@ -8,7 +8,7 @@ import click
 import numpy as np
 import pytest
 import soundfile
-from test_cli import fails, folder, lam, refuses, run, works
+from command_line import fails, folder, lam, refuses, run, works
 
 from cli.options import Part, parse_time
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from command_line import ROOT, fails, refuses, works
 from contract import white
-from test_cli import ROOT, fails, refuses, works
 from test_light import speech
 
 from codec import export

@@ -14,10 +14,10 @@ from typing import IO, cast
 
 import numpy as np
 import pytest
+from command_line import ROOT, refuses, works
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import ROOT, refuses, works
 
 from codec.audio import RawReader, RawWriter
 from codec.bitstream import Reader

@@ -9,11 +9,11 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
+from coding import sound_of, wav_of
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Pipe
-from test_compression import sound_of, wav_of
 from test_recovery import damaged, offsets, recover
 from test_seek import part_of
 

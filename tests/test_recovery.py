@@ -12,11 +12,11 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
+from coding import fake, sound_of
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Pipe
-from test_compression import fake, sound_of
 from test_seek import coded
 
 from codec import bitstream

@@ -9,11 +9,11 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
+from coding import fake, sound_of, wav_of
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Pipe
-from test_compression import fake, sound_of, wav_of
 
 from codec import bitstream
 from codec.audio import AudioReader, AudioWriter

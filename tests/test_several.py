@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from command_line import ROOT, fails, refuses, run, works
 from conftest import tone
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli import ROOT, fails, refuses, run, works
 
 from cli.options import Places
 

@@ -1,4 +1,4 @@
-"""Budgets that keep the code readable, over the syntax tree of every module."""
+"""Budgets that keep the code and its tests readable, over the syntax tree of every module."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for package in ("codec", "cli") for path in (ROOT / package).rglob("*.py"))
-TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def functions() -> list[tuple[str, Function]]:
+def parsed(files: list[Path]) -> dict[str, ast.Module]:
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in files}
+
+
+TREES = parsed(FILES)
+both = pytest.mark.parametrize("trees", [TREES, parsed(TESTS)], ids=["code", "tests"])
+
+
+def functions(trees: dict[str, ast.Module]) -> list[tuple[str, Function]]:
     found = []
-    for module, tree in TREES.items():
+    for module, tree in trees.items():
         nodes = (node for node in ast.walk(tree) if isinstance(node, Function))
         found += [(f"{module}:{node.lineno} {node.name}", node) for node in nodes]
     return found
@@ -42,16 +50,17 @@ def lines(function: Function) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-def test_function_lengths() -> None:
-    lengths = [lines(function) for _, function in functions()]
+@both
+def test_function_lengths(trees: dict[str, ast.Module]) -> None:
+    lengths = [lines(function) for _, function in functions(trees)]
     assert np.median(lengths) <= 10
     assert np.percentile(lengths, 95) <= 40
-    assert [name for name, function in functions() if lines(function) > 80] == []
+    assert [name for name, function in functions(trees) if lines(function) > 80] == []
 
 
 def test_file_lengths() -> None:
-    counts = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
-    assert {name: count for name, count in counts.items() if count > 400} == {}
+    counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES + TESTS}
+    assert {path: count for path, count in counts.items() if count > 400} == {}
 
 
 def test_verbs_are_short() -> None:
@@ -62,8 +71,9 @@ def test_verbs_are_short() -> None:
     assert {name: count for name, count in counts.items() if count > 60 and name not in helpers} == {}
 
 
-def test_parameter_counts() -> None:
-    assert [name for name, function in functions() if len(parameters(function)) > 8] == []
+@both
+def test_parameter_counts(trees: dict[str, ast.Module]) -> None:
+    assert [name for name, function in functions(trees) if len(parameters(function)) > 8] == []
 
 
 @pytest.mark.parametrize("module", TREES)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_training as tiny
-from test_trainer import RUN
+from tiny_training import RUN
 
 LIGHT = ("click", "numpy", "safetensors", "soundfile", "soxr")
 WITH_JAX = (*LIGHT, "jax", "keras", "librosa")

@@ -121,6 +121,19 @@ def bench() -> Bench:
     return Bench(stage, new_stepper(stage), made, values(stage))
 
 
+RUN = """
+import sys, pathlib
+import keras, numpy as np, tiny_training as tiny
+from codec.training import trainer
+trainer.HELD_OUT_SECONDS, trainer.HELD_OUT_COUNT = 1.0, 2
+folder, output, steps, minutes = sys.argv[1:]
+say = lambda line: print(line, flush=True)
+made = tiny.recipe(int(steps), checkpoint_minutes=float(minutes))
+trainer.train(pathlib.Path(folder), pathlib.Path(output), made, say, config=tiny.CONFIG, show=say)
+print(keras.backend.backend(), "tensorflow" in sys.modules)
+"""
+
+
 def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Run Python code that sees the checkout and this module."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
