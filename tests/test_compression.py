@@ -137,10 +137,8 @@ def test_progress_and_reports(through: Codec) -> None:
     assert told == [1.0, 2.0, 3.0, 4.0, 5.0]
     told.clear()
     done = decompress(io.BytesIO(lam.getvalue()), back, through, told.append)
-    assert done[:4] == (5.0, 8000, 2, 40_000)
+    assert done == (5.0, 8000, 2, 40_000, 0)
     assert told == sorted(told) and told[-1] == 5.0
-    loud = compressed(wav_of(np.full((40_000, 1), 0.99), 8000), through, 32)
-    assert decompress(io.BytesIO(loud), io.BytesIO(), through).clipped >= 0
 
 
 def test_memory_does_not_grow_with_length(through: Codec, tmp_path: Path) -> None:

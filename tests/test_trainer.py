@@ -76,11 +76,12 @@ def test_what_is_said(whole: Whole) -> None:
         "step 1, warm-up: log-mel ",
         "codebooks from k-means",
         "joint: building the graph",
-        "step 3, joint 17%, 0:00:",
+        "step 3, joint 17%, 0:",
         "distance of decoded from held-out audio",
         "latents: ",
     )
-    for line, beginning in zip(whole.said, beginnings, strict=False):
+    assert len(whole.said) > len(beginnings)
+    for line, beginning in zip(whole.said, beginnings, strict=False):  # more follows
         assert line.startswith(beginning)
     assert whole.said[-3].startswith("| bits per second |")
 
