@@ -34,9 +34,9 @@ def info(file: str) -> None:
 def describe(reader: Reader) -> str:
     """Read a stream to its end and tell about it, a fact a line."""
     header, totals = reader.header, [0] * 6
-    for packet in reader.packets():
-        kinds = packet.coding != 0, packet.codebooks == 0
-        seen = (1, *kinds, packet.frames, packet.frames * packet.codebooks, len(packet.payload))
+    for chunk in reader.stored_chunks():
+        kinds = chunk.coding != 0, chunk.codebooks == 0
+        seen = (1, *kinds, chunk.frames, chunk.frames * chunk.codebooks, len(chunk.payload))
         totals = [total + value for total, value in zip(totals, seen, strict=True)]
     chunks, coded, silent, frames, codes, size = totals
     frame_rate = header.model_sample_rate / header.hop_length

@@ -25,7 +25,7 @@ def verify(names: tuple[str, ...], quiet: bool) -> None:
         source = files.source(name)
         with reading(source) as stream, naming_damage(name_of(source)):
             reader = Reader(stream)
-            chunks = sum(1 for _ in reader.packets())
+            chunks = sum(1 for _ in reader.stored_chunks())
         if not quiet:
             seconds = (reader.num_samples or 0) / reader.header.sample_rate
             click.echo(f"{name}: whole, {seconds:.2f} s in {chunks} chunks")

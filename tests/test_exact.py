@@ -27,7 +27,7 @@ def by_the_files() -> list[str]:
     for path in sorted(GOLDEN.glob("*.lam")):
         codes = np.load(path.with_suffix(".npy"), allow_pickle=False)
         with open(path, "rb") as file:
-            sizes = [(one.start_frame, one.frames, one.codebooks) for one in Reader(file).packets()]
+            sizes = [(one.start_frame, one.frames, one.codebooks) for one in Reader(file).stored_chunks()]
         parts = (codes[:, start : start + frames, :count] for start, frames, count in sizes)
         stored = b"".join(part.astype("<i4").tobytes() for part in parts)
         found = [hashlib.sha256(part).hexdigest() for part in (stored, path.read_bytes())]
@@ -54,7 +54,7 @@ def test_golden_files_to_codes_and_back() -> None:
 
 def test_the_golden_prior_is_in_use() -> None:
     with open(GOLDEN / "range-coded.lam", "rb") as file:
-        assert {packet.coding for packet in Reader(file, golden_prior()).packets()} == {RANGE_CODED}
+        assert {chunk.coding for chunk in Reader(file, golden_prior()).stored_chunks()} == {RANGE_CODED}
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -93,7 +93,7 @@ def test_a_fitted_prior_saves_bytes_and_gives_the_same_sound(
         decompress(tmp_path / name, tmp_path / f"{name}.wav", codec)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     with open(tmp_path / "b", "rb") as file:
-        assert any(packet.coding for packet in Reader(file).packets())
+        assert any(chunk.coding for chunk in Reader(file).stored_chunks())
 
 
 def test_keras_and_numpy_write_by_the_same_prior(fitted: Path) -> None:

@@ -53,7 +53,7 @@ def chunks_of(lam: bytes) -> list[np.ndarray]:
 
 def counts(lam: bytes) -> list[int]:
     """How many codebooks each chunk has."""
-    return [packet.codebooks for packet in bitstream.Reader(io.BytesIO(lam)).packets()]
+    return [chunk.codebooks for chunk in bitstream.Reader(io.BytesIO(lam)).stored_chunks()]
 
 
 @pytest.mark.parametrize("level", [-0.1, 10.5, float("nan")])

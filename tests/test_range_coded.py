@@ -49,7 +49,7 @@ def read(data: bytes, prior: Prior | None) -> np.ndarray:
 
 
 def codings(data: bytes) -> list[int]:
-    return [packet.coding for packet in Reader(io.BytesIO(data)).packets()]
+    return [chunk.coding for chunk in Reader(io.BytesIO(data)).stored_chunks()]
 
 
 def test_each_chunk_takes_the_coding_of_fewer_bytes() -> None:
@@ -76,8 +76,8 @@ def test_without_the_prior() -> None:
         BitstreamError, match=r"chunk 0 at byte 43 .* range coded, expected .* model 0123456789abcdef"
     ):
         read(data, None)
-    packets = list(Reader(io.BytesIO(data)).packets())
-    assert [(packet.index, packet.start_frame, packet.frames) for packet in packets] == [(0, 0, 5), (1, 5, 5)]
+    chunks = list(Reader(io.BytesIO(data)).stored_chunks())
+    assert [(chunk.index, chunk.start_frame, chunk.frames) for chunk in chunks] == [(0, 0, 5), (1, 5, 5)]
 
 
 def test_what_no_coder_writes_is_named_with_its_place() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from codec.bitstream.format import (
     Chunk,
     Header,
-    Packet,
+    StoredChunk,
     check_model,
     default_frames_per_chunk,
     frames_per_second,
@@ -19,10 +19,10 @@ from codec.bitstream.writer import Writer
 __all__ = [
     "Chunk",
     "Header",
-    "Packet",
     "Prior",
     "Reader",
     "RecoveringReader",
+    "StoredChunk",
     "Writer",
     "check_model",
     "default_frames_per_chunk",

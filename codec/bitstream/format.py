@@ -160,7 +160,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Packet:
+class StoredChunk:
     """A chunk as stored: `frames` frames from `start_frame` on, of `codebooks` codes each in every channel.
 
     coding: of the payload, packed or range coded.

@@ -23,7 +23,7 @@ from codec.bitstream.format import (
     Chunk,
     Header,
     Index,
-    Packet,
+    StoredChunk,
     check_prior,
     chunk_crc,
     too_few,
@@ -39,7 +39,7 @@ _SIDE_BY_SIDE = 2**17  # codes that are range decoded at once: of three and a ha
 class Reader:
     """Reads a stream from a binary file object; iterating gives its chunks, each one checked.
 
-    prior: that of the model, to read range coded chunks with; whoever reads only `packets` needs none.
+    prior: that of the model, to read range coded chunks with; whoever reads only `stored_chunks` needs none.
 
     num_samples: source samples in a channel; on a pipe, as in the header (maybe None) until the end is read.
     chunk_offsets: bytes from the start of the stream; None without an index (a pipe, a cut or endless one).
@@ -79,20 +79,20 @@ class Reader:
         return self._chunks(max(1, _SIDE_BY_SIDE // codes) if ahead else 1, last)
 
     def _chunks(self, together: int, last: int | None) -> Iterator[Chunk]:
-        for packets in self._groups(together, last):
-            for packet, codes in zip(packets, self._decode(packets), strict=True):
+        for chunks in self._groups(together, last):
+            for chunk, codes in zip(chunks, self._decode(chunks), strict=True):
                 if isinstance(codes, BitstreamError):
                     self._refuse(codes)
                 else:
-                    yield Chunk(packet.index, packet.start_frame, codes)
+                    yield Chunk(chunk.index, chunk.start_frame, codes)
 
-    def _groups(self, together: int, last: int | None) -> Iterator[list[Packet]]:
-        """Packets by so many, and a new group behind number `last`; what cannot be read raises behind those before."""
-        group: list[Packet] = []
+    def _groups(self, together: int, last: int | None) -> Iterator[list[StoredChunk]]:
+        """Chunks by so many, and a new group behind number `last`; what cannot be read raises behind those before."""
+        group: list[StoredChunk] = []
         try:
-            for packet in self.packets():
-                group.append(packet)
-                if len(group) == together or packet.index == last:
+            for chunk in self.stored_chunks():
+                group.append(chunk)
+                if len(group) == together or chunk.index == last:
                     yield group
                     group = []
         except BitstreamError:
@@ -104,12 +104,12 @@ class Reader:
         """Meet a chunk whose checksum fits, and whose codes do not."""
         raise error
 
-    def packets(self) -> Iterator[Packet]:
+    def stored_chunks(self) -> Iterator[StoredChunk]:
         """Give the chunks that are left as they are stored, their checksums compared; raises as iterating does."""
         while not self._finished:
-            packet = self._read_packet()
-            if packet is not None:
-                yield packet
+            chunk = self._read_chunk()
+            if chunk is not None:
+                yield chunk
 
     def seek(self, index: int) -> None:
         """Let chunk `index` be the next. Raises ValueError if there is no such chunk or no index."""
@@ -121,7 +121,7 @@ class Reader:
         self._next_chunk, self._next_frame = index, index * self.header.frames_per_chunk
         self._finished = False
 
-    def _read_packet(self) -> Packet | None:
+    def _read_chunk(self) -> StoredChunk | None:
         start, where = self._source.position, self._where()
         number, first = self._next_chunk, self._next_frame
         tag, fields = self._source.read_varint(where)
@@ -148,7 +148,7 @@ class Reader:
             raise UnsupportedVersion(
                 f"{where}: coding {coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)"
             )
-        return Packet(number, first, frames, codebooks, coding, payload, where)
+        return StoredChunk(number, first, frames, codebooks, coding, payload, where)
 
     def _where(self) -> str:
         seconds = self._next_frame * self.header.hop_length / self.header.model_sample_rate
@@ -183,40 +183,40 @@ class Reader:
                     f"{where}: ends at byte {self._source.position}, expected {end} as in the index"
                 )
 
-    def _decode(self, packets: list[Packet]) -> list[NDArray[np.int32] | BitstreamError]:
+    def _decode(self, chunks: list[StoredChunk]) -> list[NDArray[np.int32] | BitstreamError]:
         """The codes of each, or what is wrong with them."""
         found: dict[int, NDArray[np.int32] | BitstreamError] = {}
 
-        def kind(packet: Packet) -> tuple[int, int, int]:
-            return packet.coding, packet.frames, packet.codebooks
+        def kind(chunk: StoredChunk) -> tuple[int, int, int]:
+            return chunk.coding, chunk.frames, chunk.codebooks
 
-        for (coding, *_), group in itertools.groupby(sorted(packets, key=kind), kind):
+        for (coding, *_), group in itertools.groupby(sorted(chunks, key=kind), kind):
             alike = list(group)
             unpacked = self._unpack if coding == PACKED else self._range_decode
-            found |= {packet.index: codes for packet, codes in zip(alike, unpacked(alike), strict=True)}
-        return [found[packet.index] for packet in packets]
+            found |= {chunk.index: codes for chunk, codes in zip(alike, unpacked(alike), strict=True)}
+        return [found[chunk.index] for chunk in chunks]
 
-    def _unpack(self, packets: list[Packet]) -> Iterator[NDArray[np.int32] | BitstreamError]:
+    def _unpack(self, chunks: list[StoredChunk]) -> Iterator[NDArray[np.int32] | BitstreamError]:
         header = self.header
-        for packet in packets:
-            shape = (header.channels, packet.frames, packet.codebooks)
+        for chunk in chunks:
+            shape = (header.channels, chunk.frames, chunk.codebooks)
             try:
-                yield unpack(packet.payload, math.prod(shape), header.bits_per_code).reshape(shape)
+                yield unpack(chunk.payload, math.prod(shape), header.bits_per_code).reshape(shape)
             except ValueError as error:
-                yield BitstreamError(f"{packet.where}: {error}")
+                yield BitstreamError(f"{chunk.where}: {error}")
 
-    def _range_decode(self, packets: list[Packet]) -> Iterator[NDArray[np.int32] | BitstreamError]:
-        """Of packets of the same numbers of frames and codebooks."""
-        first, channels = packets[0], self.header.channels
+    def _range_decode(self, chunks: list[StoredChunk]) -> Iterator[NDArray[np.int32] | BitstreamError]:
+        """Of chunks of the same numbers of frames and codebooks."""
+        first, channels = chunks[0], self.header.channels
         try:
             prior = self._fitting_prior()
         except ValueError as error:
-            yield from (BitstreamError(f"{packet.where}: {error}") for packet in packets)
+            yield from (BitstreamError(f"{chunk.where}: {error}") for chunk in chunks)
             return
-        rows = [packet.payload for packet in packets]
+        rows = [chunk.payload for chunk in chunks]
         codes, faults = prior.unpack(rows, channels, first.frames, first.codebooks)
-        for packet, row, fault in zip(packets, codes, faults, strict=True):
-            yield BitstreamError(f"{packet.where}: {fault}") if fault else row
+        for chunk, row, fault in zip(chunks, codes, faults, strict=True):
+            yield BitstreamError(f"{chunk.where}: {fault}") if fault else row
 
     def _fitting_prior(self) -> Prior:
         if self.prior is None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from codec.bitstream.fields import varint
-from codec.bitstream.format import FEWER, HEADER, MIN_CHUNK, PACKED, RANGE_CODED, Packet
+from codec.bitstream.format import FEWER, HEADER, MIN_CHUNK, PACKED, RANGE_CODED, StoredChunk
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.errors import BitstreamError, ChecksumMismatch
@@ -42,15 +42,15 @@ class RecoveringReader(Reader):
         if not self._source.seekable:
             raise ValueError("a damaged stream is recovered from a file that can be sought, found a pipe")
 
-    def packets(self) -> Iterator[Packet]:
+    def stored_chunks(self) -> Iterator[StoredChunk]:
         """Give the sound chunks that are left, as they are stored."""
         if self.chunk_offsets is None:
             yield from self._search()
             return
         for number in range(self._next_chunk, len(self.chunk_offsets)):
-            packet = self._attempt(self.chunk_offsets[number], [number])
-            if packet is not None:
-                yield packet
+            chunk = self._attempt(self.chunk_offsets[number], [number])
+            if chunk is not None:
+                yield chunk
 
     def _refuse(self, error: BitstreamError) -> None:
         """A chunk that cannot be decoded although its checksum fits is lost too."""
@@ -64,20 +64,20 @@ class RecoveringReader(Reader):
             self.chunk_offsets = None
         self._source.seek(HEADER.size)
 
-    def _search(self) -> Iterator[Packet]:
+    def _search(self) -> Iterator[StoredChunk]:
         """Read one chunk behind the other; where that fails, look for the next."""
         end, number = HEADER.size, 0
-        while (packet := self._next_sound(end, number)) is not None:
-            end, number = self._source.position, packet.index + 1
-            yield packet
+        while (chunk := self._next_sound(end, number)) is not None:
+            end, number = self._source.position, chunk.index + 1
+            yield chunk
 
-    def _next_sound(self, start: int, number: int) -> Packet | None:
+    def _next_sound(self, start: int, number: int) -> StoredChunk | None:
         """The first chunk from byte `start` on with that number or a later one; None: no more."""
         for position in itertools.chain([start], self._places(start + 1)):
             lost = (position - start) // MIN_CHUNK + _MISSING
-            packet = self._attempt(position, range(number, number + lost + 1))
-            if packet is not None or self._finished or self._work < 0:
-                return packet
+            chunk = self._attempt(position, range(number, number + lost + 1))
+            if chunk is not None or self._finished or self._work < 0:
+                return chunk
         return None
 
     def _places(self, start: int) -> Iterator[int]:
@@ -92,13 +92,13 @@ class RecoveringReader(Reader):
             yield from (start + found.start() for found in pattern.finditer(block))
             start += _BLOCK - max(map(len, tags)) + 1
 
-    def _attempt(self, position: int, numbers: Iterable[int]) -> Packet | None:
+    def _attempt(self, position: int, numbers: Iterable[int]) -> StoredChunk | None:
         """The chunk at a byte of the file if it has one of these numbers; None if it is damaged, or the trailer."""
         for number in numbers:
             self._source.seek(position)
             self._next_chunk, self._next_frame = number, number * self.header.frames_per_chunk
             try:
-                return self._read_packet()
+                return self._read_chunk()
             except ChecksumMismatch:
                 self._work -= self._source.position - position + _ATTEMPT
             except BitstreamError:
