@@ -33,7 +33,7 @@ def compress(
     """Compress the sound file IN to the .lam file OUT, or each of several to a folder.
 
     Takes WAV, FLAC, OGG, Opus, MP3 and more, 1 to 8 channels, 8000 to 192000 Hz. Either side may be `-`, a pipe.
-    Without --bitrate, --codebooks or --quality it is 6k.
+    Without --bitrate, --codebooks or --quality it is 6k, or of a model's own rates the nearest.
 
     \b
     lamella compress --bitrate 3k talk.wav talk.lam

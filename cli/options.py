@@ -75,7 +75,7 @@ def config_of(model: str) -> CodecConfig:
 
 
 def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
-    """Turn the options that say how many bits to spend into a number of codebooks.
+    """Turn the options that say how many bits to spend into a number of codebooks; by default the rate nearest to 6k.
 
     Raises:
         UsageError: both are given, or the model has no such rate; says which it has.
@@ -87,11 +87,12 @@ def choose_codebooks(config: CodecConfig, rate: Rate) -> int:
         if not 1 <= codebooks <= config.num_codebooks:
             raise click.UsageError(f"--codebooks {codebooks}: this model takes 1 to {config.num_codebooks}")
         return codebooks
-    wanted = DEFAULT_BITRATE if bitrate is None else bitrate
-    if wanted not in config.bitrates:
+    if bitrate is None:
+        bitrate = min(config.bitrates, key=lambda rate: abs(rate - DEFAULT_BITRATE))
+    if bitrate not in config.bitrates:
         known = ", ".join(map(show_bitrate, config.bitrates))
-        raise click.UsageError(f"--bitrate {show_bitrate(wanted)}: this model takes {known}")
-    return config.num_codebooks_for(wanted)
+        raise click.UsageError(f"--bitrate {show_bitrate(bitrate)}: this model takes {known}")
+    return config.num_codebooks_for(bitrate)
 
 
 def choose_rate(config: CodecConfig, rate: Rate, level: float | None) -> int | Quality:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -13,8 +14,9 @@ import soundfile
 from command_line import folder, lam, refuses, shell, works
 from conftest import tone
 
-from cli.options import parse_bitrate
+from cli.options import Rate, choose_codebooks, parse_bitrate
 from codec.bitstream import Reader
+from codec.config import CodecConfig
 
 __all__ = ["folder", "lam"]  # fixtures
 
@@ -72,6 +74,16 @@ class TestRoundTrip:
         result = works("compress", "-q", "-m", tiny_preset, wav, folder / "talk.lam")
         result = works("decompress", "-q", "-m", tiny_preset, folder / "talk.lam", folder / "talk.wav")
         assert result.output == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "count"), [(1024, 24, 12), (1024, 4, 3), (16, 24, 24), (2**16, 24, 6)]
+)
+def test_without_a_bitrate_it_is_what_is_nearest_to_6k(
+    tiny_config: CodecConfig, size: int, most: int, count: int
+) -> None:
+    config = dataclasses.replace(tiny_config, codebook_size=size, num_codebooks=most)
+    assert choose_codebooks(config, Rate(None, None)) == count
 
 
 @pytest.mark.parametrize(
