@@ -3,7 +3,8 @@
 Whole processes of `lamella`, start-up included: processor time (user and system), which other work on the machine
 lengthens less than it does the clock's; of live steps in one process too. With `--peers PYTHON`, the interpreter
 of an environment with `pip install torch encodec transformers`, also EnCodec and Mimi on the same sound, their weights
-drawn at random, which changes nothing about their speed.
+drawn at random, which changes nothing about their speed. With `--litert FOLDER`, what `lamella export --format litert
+lamella-48k FOLDER` wrote, its network beside the one in numpy.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import soundfile
 ROOT = Path(__file__).parent.parent.parent
 RATE, SHORT, LONG = 48000, 10, 300  # Hz, seconds
 STEPS = 1000
-PEERS = Path(__file__).with_name("peers.py")
+PEERS, LITERT = Path(__file__).with_name("peers.py"), Path(__file__).with_name("litert.py")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 
@@ -53,7 +54,10 @@ def cost_of(command: list[str], core: int) -> Cost:
 
 def typical(command: list[str], core: int, runs: int) -> Cost:
     """The median of each cost."""
-    costs = [cost_of(command, core) for _ in range(runs)]
+    return medians([cost_of(command, core) for _ in range(runs)])
+
+
+def medians(costs: list[Cost]) -> Cost:
     return Cost(*(median(values) for values in zip(*costs, strict=True)))
 
 
@@ -169,6 +173,37 @@ def peer_table(folder: Path, core: int, runs: int, python: str) -> list[str]:
     return [row(cells) for cells in rows]
 
 
+def litert_table(folder: Path, core: int, runs: int, export: str) -> list[str]:
+    """The network without the file format, runs in turn."""
+    runtimes, tasks = ("numpy", export), ("start", "encode", "decode")
+    paths = [str(folder / f"{LONG}.wav"), str(folder / "codes.npy")]
+    costs: dict[tuple[str, str], list[Cost]] = {(name, task): [] for task in tasks for name in runtimes}
+    steps: dict[str, list[dict[str, float]]] = {name: [] for name in runtimes}
+    for _ in range(runs):
+        for (name, task), found in costs.items():
+            sound = str(folder / "back.wav") if task == "decode" else paths[0]
+            found.append(cost_of([sys.executable, str(LITERT), name, task, sound, paths[1]], core))
+        for name in runtimes:
+            steps[name].append(measured([sys.executable, str(LITERT), name, "live", *paths], core))
+    rows = [["the network alone", "numpy", "LiteRT"], ["---"] * 3]
+    for task, name in (
+        ("start", "start, a step there and back"),
+        ("encode", "encode 5 minutes"),
+        ("decode", "decode"),
+    ):
+        each = [medians(costs[runtime, task]) for runtime in runtimes]
+        rows.append([name, *(f"{c.processor:.2f} s, {c.memory:.0f} MiB" for c in each)])
+    for verb in ("encode", "decode"):
+        each = [
+            [median(run[f"{verb} {of}"] for run in steps[name]) for of in ("step", "99 %")]
+            for name in runtimes
+        ]
+        rows.append(
+            [f"{verb} 20 ms: median, 99 %", *(f"{half:.2f} ms, {most:.2f} ms" for half, most in each)]
+        )
+    return [row(cells) for cells in rows]
+
+
 def row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -179,6 +214,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
     parser.add_argument("--core", type=int, default=0, help="that everything runs on")
     parser.add_argument("--peers", metavar="PYTHON", help="interpreter with torch, encodec and transformers")
+    parser.add_argument("--litert", metavar="FOLDER", help="what `lamella export --format litert` wrote")
     parser.add_argument("--alone", metavar="WAV", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
@@ -188,7 +224,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(*own_table(Path(folder), options.core, options.runs), "", sep="\n", flush=True)
         if options.peers:
-            print(*peer_table(Path(folder), options.core, options.runs, options.peers), sep="\n")
+            print(*peer_table(Path(folder), options.core, options.runs, options.peers), "", sep="\n")
+        if options.litert:
+            print(*litert_table(Path(folder), options.core, options.runs, options.litert), sep="\n")
 
 
 if __name__ == "__main__":
