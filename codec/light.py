@@ -6,10 +6,11 @@ gives the codes of the Keras model, near ties apart, and its samples within 1e-4
     audio -> features -> network at 100 Hz -> at 50 Hz -> + linear paths -> latents -> quantizer -> codes
     codes -> quantizer -> network at 50 Hz -> at 100 Hz -> spectrum -> overlap-add -> audio
 
-Why not on LiteRT, which gives the same codes: only TensorFlow converts to it, and training on JAX does without; what is
-exported has no search (`codec.beam`); its package is 60 MB, and not for every platform. Of the time this takes it took
-0.75 to start, 1.15 to encode, 0.6 to decode, 0.6 to 0.7 for a live step, in 225 MiB in place of 165, by `python
-tests/benchmarks/speed.py --litert FOLDER`. With shapes fixed at conversion it would gain in all of that.
+Why not on LiteRT, which gives the same codes: of the time this takes it took 1.6 to encode and 0.9 to decode a file, in
+226 MiB in place of 166, though 0.75 to start and, on a busy machine, 0.7 to 0.8 for a live step (`python
+tests/benchmarks/speed.py --litert FOLDER`, with AVX-512). With shapes fixed at conversion it was as quick as this.
+Only TensorFlow converts to it, and training on JAX does without; what is exported has no search (`codec.beam`); its
+package is 60 MB, and not for every platform.
 """
 
 from __future__ import annotations
