@@ -207,9 +207,9 @@ def pace(verb: Verb) -> Verb:
     @click.option(
         "--effort",
         type=click.IntRange(0, 3),
-        default=0,
+        default=2,
         show_default=True,
-        help="Search 2, 4 or 8 times as long for codes, for a little better sound.",
+        help="Search for codes with 1, 2, 4 or 8 candidates: more take longer and sound a little better.",
     )
     @functools.wraps(verb)
     def wrapper(*, live: bool, chunk_ms: int | None, packet: bool, effort: int, **arguments: object) -> None:

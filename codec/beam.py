@@ -1,14 +1,25 @@
-"""A better search for the codes of a residual stack: several candidates are kept from stage to stage, not one.
+"""The search for the codes of a residual stack: the best few sums of codewords go on from stage to stage, not one.
 
-The nearest codeword of a stage need not be the best one for the stages after it. Keeping the `width` best sums so far
-finds closer ones, in the same format: any decoder reads them (arXiv 2509.19186; beam search over residual stages).
+The nearest codeword of a stage need not be the best one for the stages after it. Whoever goes on with several
+candidates finds closer sums, in the same format: any decoder reads them (arXiv 2509.19186, beam search over stages).
 
     stage 0        stage 1          stage 2
     r - a ----+--> r - a - c ---+-> ..
-    r - b ----+--> r - b - d ---+-> ..      of width * codebook_size sums, the `width` nearest to the row go on
+    r - b ----+--> r - b - d ---+-> ..      of candidates * codebook_size sums, the nearest to the row go on
 
-What the stages leave is less than with the nearest codewords alone, on 40 seconds of the validation clips: at 12
-codebooks by 9, 14, 18 and 21 % of the squared error for 2, 4, 8 and 16 candidates, for so many times the work.
+A candidate is a row (1, e, x): x is what its codewords leave, e = |x|^2. Times (|c|^2, 1, -2 c), the column of a table
+for each codeword c, that is |x - c|^2: one product gives all distances, and the least are taken one by one.
+
+Squared error of the latents and time of this search, relative to one candidate, with which it takes an eighth of the
+time of `lamella compress`; 28 validation clips of speech and music, at 12 codebooks (in brackets 24):
+
+    effort of the command      0      1             2             3
+    candidates                 1      2             4             8
+    squared error              1      .91 (.83)     .85 (.72)     .81 (.65)
+    time of the search         1      1.7           2.9           6.0
+
+The first codes of a row searched to its end are hardly worse than those searched for alone: the first 12 of 24 leave
+.87 of what one candidate leaves, instead of .85. So a bitrate may still be lowered without coding anew.
 """
 
 from __future__ import annotations
@@ -16,6 +27,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+CANDIDATES = 4  # by default
+ROWS_AT_ONCE = 100  # so that their distances, 400 KiB a candidate, stay in the cache
+LEADING = 2  # columns of a candidate before what is left
 
 
 class Found(NamedTuple):
@@ -25,25 +40,51 @@ class Found(NamedTuple):
     left: np.ndarray  # float32 [rows, dim], what the codewords leave of the rows
 
 
-def beam_search(rows: np.ndarray, codebooks: np.ndarray, width: int) -> Found:
-    """Quantize rows [rows, dim] by all of [stage, codebook_size, dim], with `width` candidates at every stage."""
-    count, size = len(rows), codebooks.shape[1]
-    left = rows[:, None]  # [rows, candidate, dim]
-    codes = np.zeros((count, 1, 0), np.int32)
-    for book in codebooks:
-        distances = _distances(left, book).reshape(count, left.shape[1] * size)
-        kept = min(width, distances.shape[1])
-        best = np.argpartition(distances, kept - 1, axis=1)[:, :kept]
-        candidate, code = np.divmod(best, size)
-        left = np.take_along_axis(left, candidate[..., None], axis=1) - book[code]
-        codes = np.take_along_axis(codes, candidate[..., None], axis=1)
-        codes = np.concatenate([codes, code[..., None].astype(np.int32)], axis=-1)
-    nearest = np.argmin(np.einsum("rcd,rcd->rc", left, left), axis=1)
-    row = np.arange(count)
-    return Found(codes[row, nearest], left[row, nearest])
+class BeamSearch:
+    """Codebooks made ready for the search.
+
+    Args:
+        codebooks: codewords, float32 [stage, codebook_size, dim].
+        candidates: kept at every stage but the last. One: the nearest codeword of each stage.
+    """
+
+    def __init__(self, codebooks: np.ndarray, candidates: int) -> None:
+        self._codebooks, self._candidates = codebooks, candidates
+        squares = np.sum(codebooks * codebooks, axis=-1)[:, None]
+        parts = [squares, np.ones_like(squares), -2 * codebooks.transpose(0, 2, 1)]
+        self._tables = np.concatenate(parts, axis=1)  # [stage, LEADING + dim, codebook_size]
+
+    def search(self, rows: np.ndarray, stages: range) -> Found:
+        """Codes of rows [rows, dim] in some of the stages, whose codewords are zero in dimensions that rows lack."""
+        codes, left = np.empty((len(rows), len(stages)), np.int32), np.empty_like(rows)
+        room = np.empty((min(len(rows), ROWS_AT_ONCE) * self._candidates, self._tables.shape[-1]), np.float32)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            codes[part], left[part] = self._descend(rows[part], stages, room)
+        return Found(codes, left)
+
+    def _descend(self, rows: np.ndarray, stages: range, room: np.ndarray) -> Found:
+        count, width = len(rows), LEADING + rows.shape[1]
+        paths, codes = np.ones((count, width), np.float32), np.empty((count, len(stages)), np.int32)
+        paths[:, LEADING:] = rows
+        for number, stage in enumerate(stages):
+            distances = np.matmul(paths, self._tables[stage, :width], out=room[: len(paths)])
+            kept = 1 if number == len(stages) - 1 else self._candidates
+            parent, code = np.divmod(_least(distances.reshape(count, -1), kept), distances.shape[1])
+            codes = codes.take(parent, axis=0)
+            codes[:, number] = code
+            paths = paths.take(parent, axis=0)
+            left = paths[:, LEADING:]
+            left -= self._codebooks[stage].take(code, axis=0)[:, : rows.shape[1]]
+            paths[:, 1] = np.einsum("pd,pd->p", left, left)
+        return Found(codes, paths[:, LEADING:])
 
 
-def _distances(left: np.ndarray, book: np.ndarray) -> np.ndarray:
-    """Squared distance of each candidate's rest to each codeword, [rows, candidate, codebook_size]."""
-    squares = np.einsum("rcd,rcd->rc", left, left)[..., None] + np.einsum("kd,kd->k", book, book)
-    return squares - 2 * (left @ book.T)
+def _least(distances: np.ndarray, number: int) -> np.ndarray:
+    """Where in the flattened distances [rows, sums] the least `number` of each row are; they are overwritten."""
+    flat, starts = distances.reshape(-1), np.arange(0, distances.size, distances.shape[1])
+    places = np.empty((len(distances), min(number, distances.shape[1])), np.int64)
+    for nth in range(places.shape[1]):
+        places[:, nth] = starts + distances.argmin(axis=1)
+        flat[places[:, nth]] = np.inf
+    return places.reshape(-1)

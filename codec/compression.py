@@ -5,8 +5,8 @@
 
 The codec runs in steps: of a second in a live stream, of a few in a file, which is quicker, or of a chunk where that is
 shorter. Each second and each chunk begin the quantizer's prediction anew: a chunk means the same without the chunks
-before it, the steps change nothing but rounding, and the codes of one bitrate are a prefix of those of a higher one
-although its chunks are longer. Here alone bytes and tensors meet.
+before it, the steps change nothing but rounding, and the codes of one bitrate, where one candidate is searched, are a
+prefix of those of a higher one although its chunks are longer. Here alone bytes and tensors meet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 r"""The codec in numpy: the network of `codec.model` without a framework, for coding alone.
 
 Importing TensorFlow takes longer than coding a minute of sound, so `lamella compress` and `decompress` do without. This
-gives the codes of the Keras model, near ties apart, and its samples within 1e-4. FFTs are in float64: quicker in numpy.
+gives the samples of the Keras model within 1e-4 and, with one candidate, its codes, near ties apart. FFTs are in
+float64: quicker in numpy.
 
     audio -> features -> network at 100 Hz -> at 50 Hz -> + linear paths -> latents -> quantizer -> codes
     codes -> quantizer -> network at 50 Hz -> at 100 Hz -> spectrum -> overlap-add -> audio
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.beam import beam_search
+from codec.beam import CANDIDATES, BeamSearch
 from codec.config import CodecConfig
 from codec.light_layers import LightState, Step, Weights, windows
 from codec.tables import (
@@ -61,13 +62,15 @@ class LightCodec:
 
     Args:
         weights: by the names in a preset, float16 as there or float32; `codec.weights` says which.
-        candidates: of the search for codes: more find closer codewords, see `codec.beam`, in so many times the work.
+        candidates: of the search for codes: more find closer codewords in more time, see `codec.beam`.
         prior: what its codes are written by, a `codec.bitstream.prior.Prior`, or None.
     """
 
     seconds_at_once = 8  # of all channels together: 400 rows are multiplied more quickly than 50, a row
 
-    def __init__(self, config: CodecConfig, weights: Weights, candidates: int = 1, prior: Any = None) -> None:
+    def __init__(
+        self, config: CodecConfig, weights: Weights, candidates: int = CANDIDATES, prior: Any = None
+    ) -> None:
         self.config, self.weights, self.prior, self.latency = config, weights, prior, config.spectral_hop
         self._quantizer = _Quantizer(config, _of(weights, "quantizer."), candidates)
         self.codebooks = self._quantizer.books
@@ -173,16 +176,14 @@ class _Quantizer:
     """Latents to codes and back, as PredictiveQuantizer does it."""
 
     def __init__(self, config: CodecConfig, weights: Weights, candidates: int) -> None:
-        self.candidates = candidates
+        self._candidates = candidates
         self.base_codebooks, self.base_dim = config.base_codebooks, config.envelope_dim
         self.second = config.restart_frames
         self.books, self.prediction = weights["quantizer.codebooks"], weights["quantizer.prediction"]
-        self.squares = np.sum(self.books * self.books, axis=-1)
 
     @functools.cached_property
-    def tables(self) -> np.ndarray:
-        """squares + x @ table are distances."""
-        return -2 * np.ascontiguousarray(self.books.transpose(0, 2, 1))
+    def _beam(self) -> BeamSearch:
+        return BeamSearch(self.books, self._candidates)
 
     def encode(self, latents: np.ndarray, step: Step, num_codebooks: int) -> np.ndarray:
         codes = np.empty((*latents.shape[:2], num_codebooks), np.int32)
@@ -200,16 +201,9 @@ class _Quantizer:
 
     def _search(self, left: np.ndarray, stages: range) -> np.ndarray:
         """Codes of some stages, [batch, frame, stage]; `left` [batch, frame, dim] becomes what they leave."""
-        if self.candidates > 1:
-            books = self.books[stages.start : stages.stop, :, : left.shape[-1]]
-            found = beam_search(left.reshape(-1, left.shape[-1]), books, self.candidates)
-            left[...] = found.left.reshape(left.shape)
-            return found.codes.reshape(*left.shape[:2], len(stages))
-        codes = np.empty((*left.shape[:2], len(stages)), np.int32)
-        for number, stage in enumerate(stages):
-            codes[..., number] = chosen = self._nearest(left, stage)
-            left -= self.books[stage, chosen, : left.shape[-1]]
-        return codes
+        found = self._beam.search(left.reshape(-1, left.shape[-1]), stages)
+        left[...] = found.left.reshape(left.shape)
+        return found.codes.reshape(*left.shape[:2], len(stages))
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
         total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim
@@ -235,12 +229,6 @@ class _Quantizer:
     def _lockstep(self, rows: np.ndarray) -> Iterator[slice]:
         """The first frames of all seconds of a step, then the second ones ..: seconds know nothing of each other."""
         return (slice(frame, None, self.second) for frame in range(min(self.second, rows.shape[1])))
-
-    def _nearest(self, vectors: np.ndarray, stage: int) -> np.ndarray:
-        """Index of the nearest codeword; vectors may lack dimensions in which all codewords are zero."""
-        distances = vectors @ self.tables[stage, : vectors.shape[-1]]
-        distances += self.squares[stage]
-        return distances.argmin(axis=-1)
 
 
 class _Decoder:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from codec.beam import CANDIDATES
 from codec.config import CodecConfig
 from codec.errors import PresetError
 
@@ -92,10 +93,10 @@ def load_codec(name: str | os.PathLike[str] = DEFAULT_PRESET, dtype: str = "floa
     return codec
 
 
-def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET, candidates: int = 1) -> LightCodec:
+def load_light(name: str | os.PathLike[str] = DEFAULT_PRESET, candidates: int = CANDIDATES) -> LightCodec:
     """Load a model by name or directory, to code and decode without Keras; raises PresetError as `read_preset` does.
 
-    With more `candidates` it searches longer and finds better codes, see `codec.beam`.
+    With more `candidates` it searches longer and finds better codes, see `codec.beam`; with one, those of `load_codec`.
     """
     from codec.light import LightCodec
 

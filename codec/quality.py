@@ -12,8 +12,8 @@ frame is quieter than -40 dB of full scale. A chunk that is quieter than what co
 A frame's codes tell also of the end of the frame before, so its level is that of both: no sound is cut off.
 
 Everything is known when a chunk ends, so this costs no delay. The number never lies between none and those that code
-the base: so the codes are the first ones of each row, the same as at a constant bitrate (or, if several candidates are
-searched, the first ones of the best row of all codebooks).
+the base: so the codes are the first ones of each row, the same as at a constant bitrate; or, if several candidates are
+searched, the first ones of the best row of all codebooks, which leave 1 % more than the best row of so many.
 """
 
 from __future__ import annotations

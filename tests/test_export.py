@@ -81,7 +81,7 @@ def function(folder: Path) -> Callable[[str], Run]:
 
 @pytest.fixture(scope="module")
 def light(preset: Path) -> LightCodec:
-    return load_light(preset)
+    return load_light(preset, candidates=1)
 
 
 def coded(light: LightCodec, audio: np.ndarray) -> np.ndarray:
@@ -297,7 +297,7 @@ def test_the_example_in_the_readme(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["saved-model", pytest.param("litert", marks=NEEDS_LITERT)])
 def test_the_shipped_preset(kind: str, tmp_path: Path) -> None:
-    light = load_light(DEFAULT_PRESET)
+    light = load_light(DEFAULT_PRESET, candidates=1)
     works("export", "--format", kind, DEFAULT_PRESET, tmp_path / "model")
     function, audio = opened(tmp_path / "model", kind), speech(160, light.config.hop_length)
     check_whole(function, light, audio[:, :150_001], 1e-3)

@@ -62,7 +62,7 @@ def test_lost_frames_of_which_no_code_is_left(light: LightCodec, keras_model: Co
 
 
 def test_the_shipped_preset_codes_speech_as_the_keras_model_does() -> None:
-    light, keras_model = load_light(DEFAULT_PRESET), load_codec(DEFAULT_PRESET)
+    light, keras_model = load_light(DEFAULT_PRESET, candidates=1), load_codec(DEFAULT_PRESET)
     audio = speech(50, light.config.hop_length)
     codes, _ = light.fast_encode_step(audio, light.encoder_state(1), 24)
     expected = keras_model.fast_encode_step(audio, keras_model.encoder_state(1), 24)[0].numpy()
@@ -72,7 +72,9 @@ def test_the_shipped_preset_codes_speech_as_the_keras_model_does() -> None:
     np.testing.assert_allclose(decoded, sound, atol=1e-4)
 
 
-def test_blocks_are_the_whole(light: LightCodec) -> None:
+@pytest.mark.parametrize("candidates", [1, 4])
+def test_blocks_are_the_whole(tiny_preset: Path, candidates: int) -> None:
+    light = load_light(tiny_preset, candidates)
     hop = light.config.hop_length
     audio = 0.1 * white(2, 20 * hop, 1)
     whole, _ = light.fast_encode_step(audio, light.encoder_state(2), 24)
