@@ -4,7 +4,9 @@
 
 What comes out is both what the codec is given and what its output is compared with. A codec shall return what it is
 given: people compress noisy and already compressed recordings too, and where the clean sound were the target, it would
-learn to guess instead of to code, and would take for dirt what only sounds like it.
+learn to guess instead of to code, and would take for dirt what only sounds like it. So the loss is not masked above the
+band of a source either: the encoder sees the level of every band, and what is empty shall come back empty. The top
+octave of other sources does not suffer (`tests/benchmarks/bands.py`, and the card of the preset).
 """
 
 from __future__ import annotations
