@@ -65,7 +65,7 @@ def test_the_shipped_preset_gives_the_same_codes_and_sound_in_steps_of_any_lengt
         codes_of(EncoderStream(SHIPPED, rate, 1, 24, seconds_per_step=seconds), sound, [rate])
         for seconds in (1, 3)
     )
-    assert np.mean(each != several) < 1e-3
+    assert np.mean(np.any(each != several, axis=-1)) < 1e-2  # a near tie may change a row of codes
     np.testing.assert_allclose(sound_of(SHIPPED, each, 50), sound_of(SHIPPED, each, 250), atol=1e-5)
 
 
