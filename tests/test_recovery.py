@@ -113,7 +113,7 @@ def check_undamaged(found: np.ndarray, whole: np.ndarray, rate: int, lost: set[i
 
 @pytest.mark.parametrize("clip", ["1-*", "2-*", "3-*"])
 def test_nothing_clicks(shipped: LightCodec, clip: str) -> None:
-    """Around a loss no sample is farther from the next than in the sound, whose attacks come back a little different."""
+    """Around a loss no sample is farther from the next than in the sound; attacks come back a little different."""
     with AudioReader(next(samples().glob(clip))) as reader:
         sound = reader.read(4 * 48000)[:, :1]
     lam = coded(shipped, sound, 48000, 50)
@@ -255,7 +255,9 @@ def test_any_prefix_flip_or_splice_is_sound_or_a_bitstream_error(data: st.DataOb
         start, end = data.draw(st.tuples(st.integers(0, len(one)), st.integers(0, len(two))))
         flipped = bytearray(one)
         flipped[min(start, len(one) - 1)] ^= 1 << end % 8
-        lam = data.draw(st.sampled_from([one[:start], one[:start] + two[end:], bytes(flipped)]))
+        # Not behind all of a file: a pipe's end is then that file, or another one, damaged, with equal right.
+        spliced = one[: min(start, len(one) - 1)] + two[end:]
+        lam = data.draw(st.sampled_from([one[:start], spliced, bytes(flipped)]))
         for opened in (io.BytesIO, Pipe):
             try:
                 expected, _ = sound_of(cast(BinaryIO, opened(lam)), codec)
