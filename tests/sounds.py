@@ -1,28 +1,12 @@
-"""Noise, a stream like a pipe, and what the tests of readers and writers of sound ask of both."""
+"""Noise, and what the tests of readers and writers of sound ask of both."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import pytest
 
 from codec.audio import Reader
 from codec.errors import CodecError
-
-
-class Pipe(io.RawIOBase):
-    """A stream like a pipe: it cannot seek and gives the bytes in pieces."""
-
-    def __init__(self, data: bytes, piece: int = 1000) -> None:
-        self._data, self._piece = io.BytesIO(data), piece
-
-    def read(self, size: int | None = -1) -> bytes:
-        assert size is not None
-        return self._data.read(min(size, self._piece) if size >= 0 else self._piece)
-
-    def readable(self) -> bool:
-        return True
 
 
 def noise(num_samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:

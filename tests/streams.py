@@ -38,7 +38,7 @@ class Pipe(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        block = self.data[: min(size, self.step)]
+        block = self.data[: self.step if size < 0 else min(size, self.step)]
         self.data = self.data[len(block) :]
         return block
 

@@ -17,7 +17,8 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds import Pipe, noise, one_line, read_all
+from sounds import noise, one_line, read_all
+from streams import Pipe
 
 from codec.audio import MAX_CHANNELS, AudioReader, AudioWriter, RawReader
 from codec.errors import AudioError
@@ -39,7 +40,7 @@ def test_wav_reads_as_libsndfile_reads_it(tmp_path: Path, subtype: str, channels
     soundfile.write(path, noise(3000, channels), 22050, subtype=subtype)
     expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
     for source in (path, path.read_bytes()):
-        reader = AudioReader(source if isinstance(source, Path) else Pipe(source))  # type: ignore[arg-type]
+        reader = AudioReader(source if isinstance(source, Path) else Pipe(source, 1000))  # type: ignore[arg-type]
         assert (reader.sample_rate, reader.channels, reader.num_samples) == (22050, channels, len(expected))
         np.testing.assert_array_equal(read_all(reader), expected)
 
@@ -51,7 +52,7 @@ def test_containers_and_channels_from_path_stream_and_pipe(container: str, chann
     soundfile.write(buffer, noise(2000, channels), 48000, format=container)
     data = buffer.getvalue()
     expected = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0]
-    for stream in (io.BytesIO(data), Pipe(data)):
+    for stream in (io.BytesIO(data), Pipe(data, 1000)):
         np.testing.assert_array_equal(read_all(AudioReader(stream)), expected)  # type: ignore[arg-type]
 
 
@@ -111,7 +112,7 @@ def test_streaming_wav_headers(riff_size: int, data_size: int) -> None:
     samples = np.arange(-2000, 2000, dtype="<i2")
     data = streaming_wav(riff_size, data_size, samples.tobytes())
     assert AudioReader(io.BytesIO(data)).num_samples == 2000
-    reader = AudioReader(Pipe(data))  # type: ignore[arg-type]
+    reader = AudioReader(Pipe(data, 1000))  # type: ignore[arg-type]
     assert reader.num_samples is None
     np.testing.assert_array_equal(read_all(reader), samples.reshape(-1, 2) / np.float32(32768))
 
@@ -119,7 +120,7 @@ def test_streaming_wav_headers(riff_size: int, data_size: int) -> None:
 def test_an_empty_wav_with_more_behind_it_is_empty() -> None:
     data = streaming_wav(36 + 12 + 12, 0, b"LIST\4\0\0\0abcd")
     assert AudioReader(io.BytesIO(data)).num_samples == 0
-    assert len(read_all(AudioReader(Pipe(data)))) == 0  # type: ignore[arg-type]
+    assert len(read_all(AudioReader(Pipe(data, 1000)))) == 0  # type: ignore[arg-type]
 
 
 def test_a_wav_pipe_is_read_only_as_far_as_it_is_used() -> None:
@@ -178,7 +179,7 @@ def test_samples_that_are_no_numbers_are_named(tmp_path: Path, name: str, value:
     samples[1234, 1] = samples[1500, 0] = value
     path = tmp_path / name
     soundfile.write(path, samples, 8000, "FLOAT", format="AIFF" if name == "nan.aiff" else "WAV")
-    message = fails(Pipe(path.read_bytes()) if name == "nan.pipe" else path)  # type: ignore[arg-type]
+    message = fails(Pipe(path.read_bytes(), 1000) if name == "nan.pipe" else path)  # type: ignore[arg-type]
     assert "sample 1234 (0.154 s) of channel 2" in message
 
 
@@ -188,9 +189,9 @@ def test_bad_files(tmp_path: Path) -> None:
         return tmp_path / name
 
     assert "is empty" in fails(file("empty.wav", b""))
-    assert "is empty" in fails(Pipe(b""))  # type: ignore[arg-type]
+    assert "is empty" in fails(Pipe(b"", 1000))  # type: ignore[arg-type]
     assert "not a sound file" in fails(file("text.wav", b"hello, world\n" * 100))
-    assert "not a sound file" in fails(Pipe(b"x"))  # type: ignore[arg-type]
+    assert "not a sound file" in fails(Pipe(b"x", 1000))  # type: ignore[arg-type]
     assert "not a sound file" in fails(file("head.wav", b"RIFF\0\0\0\0WAVE"))
     assert "No such file" in fails(tmp_path / "missing.wav")
     assert "directory" in fails(tmp_path)
@@ -206,7 +207,7 @@ def test_truncated_files(tmp_path: Path, ending: str) -> None:
     for size in (len(data) // 2, len(data) - 600):
         cut.write_bytes(data[:size])
         assert "truncated" in fails(cut)
-    assert "truncated" in fails(Pipe(data[: len(data) // 2]))  # type: ignore[arg-type]
+    assert "truncated" in fails(Pipe(data[: len(data) // 2], 1000))  # type: ignore[arg-type]
 
 
 @settings(max_examples=150, deadline=None)
@@ -215,7 +216,7 @@ def test_a_flipped_bit_is_audio_or_an_audio_error(container: str, byte: int, bit
     data = bytearray(FLIPPABLE[container])
     data[byte % len(data)] ^= 1 << bit
     with contextlib.suppress(AudioError):
-        read_all(AudioReader(Pipe(bytes(data))))  # type: ignore[arg-type]
+        read_all(AudioReader(Pipe(bytes(data), 1000)))  # type: ignore[arg-type]
 
 
 def _flippable() -> Iterator[tuple[str, bytes]]:

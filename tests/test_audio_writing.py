@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from sounds import Pipe, noise, one_line, read_all
+from sounds import noise, one_line, read_all
+from streams import Pipe
 
 from codec.audio import AudioReader, AudioWriter, RawReader, RawWriter, Writer
 from codec.errors import AudioError, CodecError
@@ -23,7 +24,7 @@ def test_raw_pcm_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "a.pcm"
     path.write_bytes(samples.astype("<i2").tobytes())
     stream = io.BytesIO()
-    for source in (path, Pipe(path.read_bytes(), piece=7)):
+    for source in (path, Pipe(path.read_bytes(), step=7)):
         with RawReader(source, 48000, 3) as reader, RawWriter(stream, 48000, 3) as writer:  # type: ignore[arg-type]
             assert reader.num_samples is None
             for block in reader.blocks(999):

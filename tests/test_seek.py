@@ -22,7 +22,7 @@ from codec.decoding import DecoderStream
 from codec.errors import CodecError, Truncated
 from codec.light import LightCodec
 from codec.model import Codec
-from codec.presets import load_light, samples
+from codec.presets import samples
 from codec.spans import first_chunk, last_chunk
 
 SECONDS = 6.3
@@ -76,17 +76,16 @@ def test_a_part_is_that_of_the_whole(
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (48000, 1)])
-def test_real_sound_and_the_shipped_model(rate: int, channels: int) -> None:
+def test_real_sound_and_the_shipped_model(shipped: LightCodec, rate: int, channels: int) -> None:
     with AudioReader(next(samples().glob("2-*"))) as reader:
         sound = reader.read(5 * reader.sample_rate)[:, :1]
     sound = np.concatenate([sound, 0.5 * sound[::-1]], axis=1)[:, :channels]
-    codec = load_light()
-    lam = coded(codec, sound, rate)
-    whole, _ = sound_of(io.BytesIO(lam), codec)
+    lam = coded(shipped, sound, rate)
+    whole, _ = sound_of(io.BytesIO(lam), shipped)
     for start, end in ((0.5, 1.25), (2.7, 3.1), (3.3, None)):
         stop = None if end is None else round(end * rate)
         np.testing.assert_array_equal(
-            part_of(io.BytesIO(lam), codec, start, end), whole[round(start * rate) : stop]
+            part_of(io.BytesIO(lam), shipped, start, end), whole[round(start * rate) : stop]
         )
 
 

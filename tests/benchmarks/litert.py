@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,18 +92,23 @@ def decode_file(coder: Coder, wav: str, path: str) -> None:
             file.write(coder.decode(codes[:, at : at + coder.frames].astype(np.int32))[0])
 
 
+def timed(name: str, step: Callable[[Any], Any], given: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
+    """What a step makes of each, and its milliseconds of the processor: the median, and what 99 % do not exceed."""
+    made, times = [], []
+    for one in given:
+        start = time.process_time()
+        made.append(step(one))
+        times.append(1000 * (time.process_time() - start))
+    return made, {f"{name} step": float(np.median(times)), f"{name} 99 %": float(np.percentile(times, 99))}
+
+
 def live(coder: Coder, wav: str) -> dict[str, float]:
-    """Milliseconds of the processor that a frame takes: the median, and what 99 % do not exceed."""
-    given = [*np.resize(soundfile.read(wav, dtype="float32")[0], (STEPS, 1, HOP, 1))]
-    found = {}
+    """What `timed` tells of frames."""
+    given: list[np.ndarray] = [*np.resize(soundfile.read(wav, dtype="float32")[0], (STEPS, 1, HOP, 1))]
+    found: dict[str, float] = {}
     for name, step in (("encode", coder.encode), ("decode", coder.decode)):
-        made, times = [], []
-        for frame in given:
-            start = time.process_time()
-            made.append(step(frame))
-            times.append(1000 * (time.process_time() - start))
-        given = made
-        found[f"{name} step"], found[f"{name} 99 %"] = np.median(times), np.percentile(times, 99)
+        given, figures = timed(name, step, given)
+        found |= figures
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from litert import timed
 
 ROOT = Path(__file__).parent.parent.parent
 RATE, SHORT, LONG = 48000, 10, 300  # Hz, seconds
@@ -92,18 +94,9 @@ def alone(clip: str) -> dict[str, float]:
     hop = codec.config.hop_length
     frames = np.resize(sound, (STEPS, hop, 1))
     encoder, decoder = EncoderStream(codec, RATE, 1, 12, 1), DecoderStream(codec, RATE, 1)
-    coded, times = [], {"encode": [], "decode": []}
-    for frame in frames:
-        start = time.process_time()
-        coded += encoder.push(frame)
-        times["encode"].append(1000 * (time.process_time() - start))
-    for codes in coded:
-        start = time.process_time()
-        decoder.push(codes)
-        times["decode"].append(1000 * (time.process_time() - start))
-    for name, values in times.items():
-        found[f"{name} step"], found[f"{name} 99 %"] = median(values), float(np.percentile(values, 99))
-    return found
+    coded, encoding = timed("encode", encoder.push, frames)
+    _, decoding = timed("decode", decoder.push, list(itertools.chain(*coded)))
+    return {**found, **encoding, **decoding}
 
 
 def measured(command: list[str], core: int) -> dict[str, float]:
