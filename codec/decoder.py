@@ -21,6 +21,7 @@ from codec.spectral import Synthesis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
 from codec.tables import (
     DIRECTION_FLOOR,
+    EMPHASIS_FLOOR,
     LOG_MAGNITUDE_RANGE,
     LOW_GAIN_RANGE,
     NOISE_PERIOD,
@@ -29,6 +30,8 @@ from codec.tables import (
     POWER_FLOOR,
     POWER_LIMIT,
     band_interpolation,
+    emphasis_contrast,
+    emphasis_weights,
     magnitude_offset,
     noise_directions,
     noise_share,
@@ -152,8 +155,37 @@ def _unit(parts: list[Tensor]) -> list[Tensor]:
     return [part * scale for part in parts]
 
 
+class Emphasis:
+    """Raises the peaks of a decoded spectrum and lowers its valleys below 4 kHz, at the same power in each frame.
+
+    What a network trained on distances decodes is a mean of what it could have been, so its peaks are flat. The decoder
+    is trained without it, or it would only learn to undo it. `codec.tables.emphasis_contrast` says more.
+
+    Shapes:
+        spectrum: [batch, spectral frame, 2 * synthesis_bins]
+        strength: a number, or [batch, spectral frame, 1]
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        self.contrast, self.weights = emphasis_contrast(config), emphasis_weights(config)
+        self.others = config.synthesis_bins - len(self.weights)
+
+    def __call__(self, spectrum: Tensor, strength: float | Tensor) -> Tensor:
+        low = [part[..., : len(self.weights)] for part in ops.split(spectrum, 2, axis=-1)]
+        power = sum(part * part for part in low)
+        rise = strength * ops.matmul(
+            ops.log(power + EMPHASIS_FLOOR), self.contrast
+        )  # of the logarithms of powers
+        before, after = (
+            ops.sum(one, axis=-1, keepdims=True) + EMPHASIS_FLOOR for one in (power, power * ops.exp(rise))
+        )
+        gain = ops.exp(0.5 * (rise + self.weights * ops.log(before / after)))
+        gain = ops.pad(gain, [[0, 0], [0, 0], [0, self.others]], constant_values=1.0)
+        return spectrum * ops.concatenate([gain, gain], axis=-1)
+
+
 class Decoder(StreamingLayer):
-    """Latents to audio.
+    """Latents to audio, as it is trained; `emphasize` is for what goes to the ear.
 
     Shapes:
         x: [batch, frame, latent_dim]
@@ -189,6 +221,7 @@ class Decoder(StreamingLayer):
             4 * config.phase_bins, use_bias=False, dtype="float32", name="phase_map"
         )
         self.head, self.synthesis = Head(config), Synthesis(config)
+        self.emphasize = Emphasis(config)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         config = self.config

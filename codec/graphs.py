@@ -20,6 +20,7 @@ from codec.model import Codec, CodecState
 from codec.predictive import PredictiveQuantizer
 from codec.spectral import Analysis, Synthesis
 from codec.streaming import State, Tensor
+from codec.tables import emphasis_strength
 
 Named = dict[str, Tensor]
 ENCODER_PARTS = ("analysis", "fine", "coarse")
@@ -59,7 +60,7 @@ class Graphs:
         seconds = self._seconds(codes)
         quantized, _ = _Quantizer(self.codec.quantizer).decode(seconds, self._mean(seconds))
         quantized = self._frames(quantized, codes)
-        audio, _ = self._audio(quantized, self.codec.decoder_state(ops.shape(codes)[0]).network)
+        audio, _ = self._audio(quantized, codes, self.codec.decoder_state(ops.shape(codes)[0]).network)
         return {"audio": audio[:, self.codec.latency :]}
 
     def encode_step(self, audio: Tensor, named: Named) -> Named:
@@ -74,7 +75,7 @@ class Graphs:
         """Decode the next frame."""
         state = _packed(self.codec.decoder_state(1), named, DECODER_PARTS)
         quantized, base = _Quantizer(self.codec.quantizer).decode(codes, state.base)
-        audio, network = self._audio(quantized, state.network)
+        audio, network = self._audio(quantized, codes, state.network)
         return {"audio": audio, **_unpacked(CodecState(network, base), DECODER_PARTS)}
 
     def encoder_state(self, batch_size: int) -> Named:
@@ -90,8 +91,12 @@ class Graphs:
         latents, others = self.codec.encoder.latents(features, state[1:])
         return latents, (analysis_state, *others)
 
-    def _audio(self, quantized: Tensor, state: State) -> tuple[Tensor, State]:
+    def _audio(self, quantized: Tensor, codes: Tensor, state: State) -> tuple[Tensor, State]:
         spectrum, others = self.codec.decoder.spectrum(quantized, state[:-1])
+        strengths = np.array([emphasis_strength(n) for n in range(codes.shape[-1] + 1)], np.float32)
+        known = ops.sum(ops.cast(codes >= 0, "int32"), axis=-1, keepdims=True)  # [batch, frame, 1]
+        strength = ops.repeat(ops.take(strengths, known), 2, axis=1)
+        spectrum = self.codec.decoder.emphasize(spectrum, strength)
         audio, synthesis_state = self.synthesis.step(spectrum, state[-1])
         return audio, (*others, synthesis_state)
 

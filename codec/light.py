@@ -29,6 +29,7 @@ from codec.tables import (
     BAND_FLOOR,
     BAND_SCALE,
     DIRECTION_FLOOR,
+    EMPHASIS_FLOOR,
     LOG_MAGNITUDE_RANGE,
     LOW_GAIN_RANGE,
     MAGNITUDE_FLOOR,
@@ -43,6 +44,9 @@ from codec.tables import (
     analysis_window,
     band_interpolation,
     band_weights,
+    emphasis_contrast,
+    emphasis_strength,
+    emphasis_weights,
     latent_shares,
     magnitude_offset,
     noise_directions,
@@ -109,7 +113,8 @@ class LightCodec:
     def fast_decode_step(self, codes: np.ndarray, state: LightState) -> tuple[np.ndarray, LightState]:
         """Decode [batch, n, codebook], of lost frames [batch, n, 0] -> [batch, n * hop_length, 1]; seconds as above."""
         step = Step(self._decoder.weights, state)
-        return self._decoder.audio(step, self._quantizer.decode(codes, step)), step.after
+        strength = emphasis_strength(codes.shape[-1])
+        return self._decoder.audio(step, self._quantizer.decode(codes, step), strength), step.after
 
 
 def _of(weights: Weights, part: str) -> Weights:
@@ -239,9 +244,10 @@ class _Decoder:
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
+        self.contrast, self.emphasized = emphasis_contrast(config), emphasis_weights(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
 
-    def audio(self, step: Step, latents: np.ndarray) -> np.ndarray:
+    def audio(self, step: Step, latents: np.ndarray, strength: float) -> np.ndarray:
         config, last = self.config, 1 + self.config.decoder_blocks
         coarse = step.conv("decoder.coarse.layers.0.conv", latents)
         coarse = step.blocks("decoder.coarse.layers", range(1, last), coarse)
@@ -253,7 +259,7 @@ class _Decoder:
         energies = _split(step.dense("decoder.envelope_map", latents[..., : config.envelope_dim]))
         low = _split(step.dense("decoder.phase_map", latents[..., config.envelope_dim :]))
         parts = _seconds(config, fine, energies, _complex(low), numbers)
-        pieces = [self._pieces(step, *part) for part in parts]
+        pieces = [self._pieces(self._emphasize(self._spectrum(step, *part), strength)) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
     def _frame_numbers(self, step: Step, count: int) -> np.ndarray:
@@ -281,9 +287,21 @@ class _Decoder:
         spectrum[..., low_bins] += low * gain * np.minimum(_power(low) + POWER_FLOOR, POWER_LIMIT) ** exponent
         return spectrum
 
-    def _pieces(self, step: Step, *parts: np.ndarray) -> np.ndarray:
-        """Windowed sound of each spectrum, [batch, spectral frame, samples]; parts as for `_spectrum`."""
-        spectrum = self._spectrum(step, *parts).astype(np.complex128)
+    def _emphasize(self, spectrum: np.ndarray, strength: float) -> np.ndarray:
+        """As `codec.decoder.Emphasis`, in place."""
+        low = spectrum[..., : len(self.emphasized)]
+        power = _power(low)
+        rise = np.log(power + np.float32(EMPHASIS_FLOOR)) @ self.contrast
+        rise *= np.float32(strength)
+        before = power.sum(axis=-1, keepdims=True) + np.float32(EMPHASIS_FLOOR)
+        after = (power * np.exp(rise)).sum(axis=-1, keepdims=True) + np.float32(EMPHASIS_FLOOR)
+        rise += self.emphasized * np.log(before / after)
+        low *= np.exp(np.float32(0.5) * rise)
+        return spectrum
+
+    def _pieces(self, spectrum: np.ndarray) -> np.ndarray:
+        """Windowed sound of each spectrum, [batch, spectral frame, samples]."""
+        spectrum = spectrum.astype(np.complex128)
         return np.fft.irfft(spectrum, n=self.config.short_window).astype(np.float32) * self.window
 
     def _overlapped(self, step: Step, pieces: np.ndarray) -> np.ndarray:

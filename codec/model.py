@@ -21,7 +21,7 @@ from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.predictive import PredictiveQuantizer
 from codec.streaming import State, Tensor
-from codec.tables import NOISE_APART, NOISE_PERIOD
+from codec.tables import NOISE_APART, NOISE_PERIOD, emphasis_strength
 
 
 class CodecState(NamedTuple):
@@ -100,8 +100,11 @@ class Codec(keras.Model):
         Of frames that are lost there may be no codes at all, [batch, n, 0]: they are what the prediction tells.
         """
         quantized, base = self.quantizer.decode_step(codes, state.base)
-        audio, network = self.decoder.step(quantized, state.network)
-        return audio, CodecState(network, base)
+        *network, overlap = state.network
+        spectrum, network = self.decoder.spectrum(quantized, network)
+        spectrum = self.decoder.emphasize(spectrum, emphasis_strength(codes.shape[-1]))
+        audio, overlap = self.decoder.synthesis.step(spectrum, overlap)
+        return audio, CodecState((*network, overlap), base)
 
     def restarted(self, state: CodecState) -> CodecState:
         """The state with the prediction begun anew: the network goes on, but no code hangs on those before it."""

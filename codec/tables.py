@@ -32,6 +32,12 @@ LOW_GAIN_RANGE = (-4.0, 2.0)  # nepers, of the network's gain on the low bins
 POWER_FLOOR, POWER_LIMIT = 1e-8, 100.0  # of a compressed low bin, before it is expanded
 DIRECTION_FLOOR = 1e-6  # added to the square of a direction's length
 
+EMPHASIS = 0.4  # by which the peaks of a decoded spectrum are raised: see `emphasis_contrast`
+EMPHASIS_CODEBOOKS = 12  # up to which that is whole: with more there is less noise to push down
+EMPHASIS_LIMIT, EMPHASIS_FADE = 4000.0, 1000.0  # Hz: where it ends, and over how much it comes and goes
+PEAK_WIDTH, VALLEY_WIDTH = 150.0, 1550.0  # Hz, of the two means whose difference says where peaks are
+EMPHASIS_FLOOR = 1e-9  # added to the power of a bin before its logarithm
+
 
 def synthesis_window(config: CodecConfig) -> np.ndarray:
     """Square root of a periodic Hann window, [short_window]: its square overlaps to one."""
@@ -110,6 +116,38 @@ def magnitude_offset(config: CodecConfig) -> np.ndarray:
     offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
     offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
     return offset
+
+
+def emphasis_weights(config: CodecConfig) -> np.ndarray:
+    """How much of the emphasis each bin has, 0 .. 1, as many of the lowest synthesis bins as it looks at, [bin]."""
+    width = config.sample_rate / config.short_window  # Hz, of a bin
+    count = min(config.synthesis_bins, round((EMPHASIS_LIMIT + VALLEY_WIDTH / 2) / width))
+    frequencies = np.arange(count) * width
+    edges = np.minimum(frequencies, EMPHASIS_LIMIT - frequencies) / EMPHASIS_FADE
+    return np.clip(edges, 0, 1).astype(np.float32)
+
+
+def emphasis_contrast(config: CodecConfig) -> np.ndarray:
+    """From the log-magnitudes of the lowest bins to how far their peaks rise and their valleys sink, [bin, bin].
+
+    A mean over the neighbours of a bin minus one over its wider surroundings, as a matrix. To multiply a spectrum with
+    a power of this contrast is on magnitudes what the short-term postfilter of speech coders is on samples (Chen and
+    Gersho, Adaptive postfiltering for quality enhancement of coded speech, IEEE Trans. Speech and Audio Processing
+    3(1), 1995): coding noise is heard in the valleys, where the source has little to cover it.
+    """
+    weights = emphasis_weights(config)
+    places = np.arange(len(weights))
+    means = []
+    for width in (PEAK_WIDTH, VALLEY_WIDTH):
+        reach = round(width * config.short_window / config.sample_rate) // 2  # bins to each side
+        around = np.clip(places[:, None] + np.arange(-reach, reach + 1), 0, len(weights) - 1)
+        means.append(np.eye(len(weights))[around].mean(axis=1))
+    return (weights[:, None] * (means[0] - means[1])).T.astype(np.float32)
+
+
+def emphasis_strength(num_codebooks: int) -> float:
+    """How strong the emphasis is on what so many codes of a frame stand for; of none, in a loss, as of few."""
+    return EMPHASIS * min(1.0, EMPHASIS_CODEBOOKS / max(1, num_codebooks))
 
 
 def latent_shares(config: CodecConfig) -> tuple[tuple[int, float], ...]:

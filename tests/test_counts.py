@@ -57,7 +57,7 @@ class Counted(np.ndarray):
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> LightCodec:
     """The default model, all weights the same."""
-    for name in ("band_weights", "_low_bins"):
+    for name in ("band_weights", "_low_bins", "emphasis_contrast"):
         table = getattr(light, name)
         monkeypatch.setattr(light, name, lambda config, table=table: table(config).view(Counted))
     shapes = weight_shapes(CodecConfig())

@@ -96,7 +96,8 @@ def validate(codec: Codec, audio: np.ndarray, batch_size: int = 8) -> Validation
 
 
 def _mel(codec: Codec, audio: np.ndarray, codes: object) -> float:
-    decoded = codec.decode(codes)[:, codec.latency :, 0]
+    # As the decoder is trained, without the emphasis: the curve of a run shall be that of its loss.
+    decoded = codec.decoder(codec.quantizer.decode(codes))[:, codec.latency :, 0]
     scales = tuple(range(len(losses.MEL_SECONDS)))
     reference = ops.convert_to_tensor(audio[:, : -codec.latency, 0])
     return float(ops.mean(losses.mel_distances(reference, decoded, codec.config.sample_rate, scales)))
