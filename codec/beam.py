@@ -18,6 +18,8 @@ time of `lamella compress`; 28 validation clips of speech and music, at 12 codeb
     squared error              1      .91 (.83)     .85 (.72)     .81 (.65)
     time of the search         1      1.7           2.9           6.0
 
+Where frames are predicted from each other, `BeamSearch.follow` searches along them too.
+
 The first codes of a row searched to its end are hardly worse than those searched for alone: the first 12 of 24 leave
 .87 of what one candidate leaves, instead of .85. So a bitrate may still be lowered without coding anew.
 """
@@ -40,6 +42,21 @@ class Found(NamedTuple):
     left: np.ndarray  # float32 [rows, dim], what the codewords leave of the rows
 
 
+class Paths(NamedTuple):
+    """The best few paths for each row, in no order."""
+
+    codes: np.ndarray  # int32 [rows, path, stage]
+    left: np.ndarray  # float32 [rows, path, dim]
+    errors: np.ndarray  # float32 [rows, path], the squares of what is left, summed
+
+
+class Followed(NamedTuple):
+    """The best path along frames that are predicted from each other."""
+
+    codes: np.ndarray  # int32 [rows, frame, stage]
+    bases: np.ndarray  # float32 [rows, frame, dim], what each frame is decoded to
+
+
 class BeamSearch:
     """Codebooks made ready for the search.
 
@@ -57,19 +74,53 @@ class BeamSearch:
     def search(self, rows: np.ndarray, stages: range) -> Found:
         """Codes of rows [rows, dim] in some of the stages, whose codewords are zero in dimensions that rows lack."""
         codes, left = np.empty((len(rows), len(stages)), np.int32), np.empty_like(rows)
-        room = np.empty((min(len(rows), ROWS_AT_ONCE) * self._candidates, self._tables.shape[-1]), np.float32)
+        room = self._room(min(len(rows), ROWS_AT_ONCE))
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            codes[part], left[part] = self._descend(rows[part], stages, room)
+            found = self._descend(rows[part], stages, self._candidates, 1, room)
+            codes[part], left[part] = found.codes[:, 0], found.left[:, 0]
         return Found(codes, left)
 
-    def _descend(self, rows: np.ndarray, stages: range, room: np.ndarray) -> Found:
+    def follow(self, frames: np.ndarray, base: np.ndarray, prediction: np.ndarray, stages: range) -> Followed:
+        """Codes of frames [rows, frame, dim], each as its difference from the base before it times a matrix [dim, dim].
+
+        The sum that is nearest to a frame need not be the one from which those after it are predicted best. So as many
+        paths as candidates go on from frame to frame, and at the end the best is known (the M-algorithm: Anderson and
+        Mohan, Sequential coding algorithms: a survey and cost analysis, IEEE Trans. Communications 32(2), 1984).
+        Squared error of the base, seconds of 14 validation clips of speech, relative to the search of each frame by
+        itself, with 4 candidates: .93 with 2 paths, .91 with 4; nearest codewords alone 1.08.
+        """
+        rows, count, dim = frames.shape
+        bases, errors, steps = base[:, None], np.zeros((rows, 1), np.float32), []
+        for frame in range(count):
+            target = frames[:, frame, None]
+            differences = (target - bases @ prediction).reshape(-1, dim)
+            branches = min(self._candidates, max(2, self._candidates // 2)) if frame else self._candidates
+            found = self._descend(differences, stages, branches, branches, self._room(len(differences)))
+            branches = found.errors.shape[1]
+            totals = (errors[..., None] + found.errors.reshape(rows, -1, branches)).reshape(rows, -1)
+            best = np.argsort(totals, axis=1, kind="stable")[:, : self._candidates]
+            errors = np.take_along_axis(totals, best, axis=1)
+            bases = target - _taken(found.left, best)
+            steps.append((best // branches, _taken(found.codes, best), bases))
+        return _traced(
+            steps, errors, Followed(np.empty((rows, count, len(stages)), np.int32), np.empty_like(frames))
+        )
+
+    def _room(self, rows: int) -> np.ndarray:
+        """Where distances are written, the same memory for all stages."""
+        return np.empty((rows * self._candidates, self._tables.shape[-1]), np.float32)
+
+    def _descend(
+        self, rows: np.ndarray, stages: range, candidates: int, results: int, room: np.ndarray
+    ) -> Paths:
+        """Go down the stages with some candidates, and come back with some results or, if there are no more, fewer."""
         count, width = len(rows), LEADING + rows.shape[1]
         paths, codes = np.ones((count, width), np.float32), np.empty((count, len(stages)), np.int32)
         paths[:, LEADING:] = rows
         for number, stage in enumerate(stages):
             distances = np.matmul(paths, self._tables[stage, :width], out=room[: len(paths)])
-            kept = 1 if number == len(stages) - 1 else self._candidates
+            kept = results if number == len(stages) - 1 else candidates
             parent, code = np.divmod(_least(distances.reshape(count, -1), kept), distances.shape[1])
             codes = codes.take(parent, axis=0)
             codes[:, number] = code
@@ -77,7 +128,23 @@ class BeamSearch:
             left = paths[:, LEADING:]
             left -= self._codebooks[stage].take(code, axis=0)[:, : rows.shape[1]]
             paths[:, 1] = np.einsum("pd,pd->p", left, left)
-        return Found(codes, paths[:, LEADING:])
+        kept = len(paths) // max(1, count)
+        split = paths.reshape(count, kept, width)
+        return Paths(codes.reshape(count, kept, len(stages)), split[..., LEADING:], split[..., 1])
+
+
+def _taken(found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Of what each path of each row has found, [rows * path, result, n], the best ones: [rows, best, n]."""
+    return np.take_along_axis(found.reshape(len(best), -1, found.shape[-1]), best[..., None], axis=1)
+
+
+def _traced(steps: list[tuple[np.ndarray, ...]], errors: np.ndarray, into: Followed) -> Followed:
+    """Go back from the best end: steps of parents [rows, path], codes and bases [rows, path, n] of each frame."""
+    path, rows = np.argmin(errors, axis=1), np.arange(len(errors))
+    for frame, (parents, codes, bases) in reversed(list(enumerate(steps))):
+        into.codes[:, frame], into.bases[:, frame] = codes[rows, path], bases[rows, path]
+        path = parents[rows, path]
+    return into
 
 
 def _least(distances: np.ndarray, number: int) -> np.ndarray:

@@ -192,23 +192,20 @@ class _Quantizer:
 
     def encode(self, latents: np.ndarray, step: Step, num_codebooks: int) -> np.ndarray:
         codes = np.empty((*latents.shape[:2], num_codebooks), np.int32)
-        left, dim = latents.copy(), self.base_dim
-        first, base = min(num_codebooks, self.base_codebooks), self._begun(step, latents)
-        for frames in self._lockstep(latents):
-            target = latents[:, frames, :dim]
-            rest = target - base[:, : target.shape[1]] @ self.prediction
-            codes[:, frames, :first] = self._search(rest, range(first))
-            base = target - rest
-            left[:, frames, :dim] = rest
+        first, dim, left = min(num_codebooks, self.base_codebooks), self.base_dim, latents.copy()
+        base, seconds = self._begun(step, latents), latents.shape[1] // self.second
+        whole = slice(seconds * self.second)  # then what is left of a second
+        for frames, begun in ((whole, base[:, :seconds]), (slice(whole.stop, None), base[:, seconds:])):
+            if begun.shape[1]:
+                targets = latents[:, frames, :dim]
+                rows = targets.reshape(-1, targets.shape[1] // begun.shape[1], dim)
+                found = self._beam.follow(rows, begun.reshape(-1, dim), self.prediction, range(first))
+                codes[:, frames, :first] = found.codes.reshape(*targets.shape[:2], first)
+                left[:, frames, :dim] -= found.bases.reshape(targets.shape)
         step.after["base"] = latents[:, -1, :dim] - left[:, -1, :dim]
-        codes[..., first:] = self._search(left, range(first, num_codebooks))
+        others = self._beam.search(left.reshape(-1, left.shape[-1]), range(first, num_codebooks))
+        codes[..., first:] = others.codes.reshape(*codes.shape[:2], -1)
         return codes
-
-    def _search(self, left: np.ndarray, stages: range) -> np.ndarray:
-        """Codes of some stages, [batch, frame, stage]; `left` [batch, frame, dim] becomes what they leave."""
-        found = self._beam.search(left.reshape(-1, left.shape[-1]), stages)
-        left[...] = found.left.reshape(left.shape)
-        return found.codes.reshape(*left.shape[:2], len(stages))
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
         total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim

@@ -88,6 +88,68 @@ def test_no_rows_and_no_stages() -> None:
     assert np.array_equal(found.left, white(5, 3))
 
 
+def followed_one_by_one(
+    frames: np.ndarray, base: np.ndarray, prediction: np.ndarray, books: np.ndarray
+) -> np.ndarray:
+    """Codes [frame, stage] of frames [frame, dim], the nearest codewords one after the other."""
+    codes = []
+    for frame in frames:
+        expected = base @ prediction
+        codes.append(one_after_another((frame - expected)[None], books)[0])
+        base = expected + summed(codes[-1][None], books)[0]
+    return np.array(codes)
+
+
+def test_one_path_is_the_nearest_codewords_frame_by_frame() -> None:
+    frames, base, prediction = white(5, 12, 3), white(5, 3, seed=1), 0.5 * white(3, 3, seed=2)
+    books = white(2, 16, 3, seed=3)
+    found = BeamSearch(books, 1).follow(frames, base, prediction, range(2))
+    expected = [followed_one_by_one(*row, prediction, books) for row in zip(frames, base, strict=True)]
+    assert np.array_equal(found.codes, expected)
+
+
+def test_all_paths_are_the_exhaustive_search() -> None:
+    frames, base, prediction = white(4, 3, 2), white(4, 2, seed=1), 0.9 * np.eye(2, dtype=np.float32)
+    books = white(1, 4, 2, seed=2)
+    found = BeamSearch(books, 64).follow(frames, base, prediction, range(1))
+    every = np.array(list(itertools.product(range(4), repeat=3)))  # [path, frame]
+    for row in range(4):
+        state, errors = np.tile(base[row], (len(every), 1)), 0
+        for frame in range(3):
+            state = state @ prediction + books[0][every[:, frame]]
+            errors = errors + ((frames[row, frame] - state) ** 2).sum(axis=-1)
+        assert np.array_equal(found.codes[row, :, 0], every[errors.argmin()])
+
+
+@given(st.integers(0, 300), st.integers(1, 4), st.integers(0, 9), st.integers(1, 3), st.integers(1, 9))
+@settings(deadline=None, max_examples=40)
+def test_codes_of_a_path_and_what_it_is_decoded_to_belong_together(
+    seed: int, rows: int, count: int, stages: int, candidates: int
+) -> None:
+    frames, base, prediction = (
+        white(rows, count, 3, seed=seed),
+        white(rows, 3, seed=1),
+        0.5 * white(3, 3, seed=2),
+    )
+    books = white(stages, 4, 3, seed=seed + 1)
+    found = BeamSearch(books, candidates).follow(frames, base, prediction, range(stages))
+    for frame in range(count):
+        base = base @ prediction + summed(found.codes[:, frame], books)
+        np.testing.assert_allclose(found.bases[:, frame], base, atol=1e-4)
+
+
+def test_more_paths_leave_less() -> None:
+    frames, prediction = np.cumsum(white(40, 50, 6), axis=1), np.eye(6, dtype=np.float32)
+    books = white(2, 16, 6, seed=1)
+    errors = [
+        np.mean(
+            (frames - BeamSearch(books, paths).follow(frames, frames[:, 0], prediction, range(2)).bases) ** 2
+        )
+        for paths in (1, 2, 4, 8)
+    ]
+    assert errors == sorted(errors, reverse=True)
+
+
 def latents_and_error(codec: LightCodec, num_codebooks: int) -> tuple[np.ndarray, float]:
     """Latents of two seconds of the shipped clip of speech, and what their codes leave of them, squared."""
     with AudioReader(next(samples().glob("1-speech.*"))) as reader:

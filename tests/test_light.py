@@ -72,9 +72,8 @@ def test_the_shipped_preset_codes_speech_as_the_keras_model_does() -> None:
     np.testing.assert_allclose(decoded, sound, atol=1e-4)
 
 
-@pytest.mark.parametrize("candidates", [1, 4])
-def test_blocks_are_the_whole(tiny_preset: Path, candidates: int) -> None:
-    light = load_light(tiny_preset, candidates)
+def test_blocks_are_the_whole(light: LightCodec) -> None:
+    """With one candidate: with more the frames of a step are searched together, see `test_seconds`."""
     hop = light.config.hop_length
     audio = 0.1 * white(2, 20 * hop, 1)
     whole, _ = light.fast_encode_step(audio, light.encoder_state(2), 24)
