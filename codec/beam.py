@@ -26,6 +26,7 @@ The first codes of a row searched to its end are hardly worse than those searche
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ def _taken(found: np.ndarray, best: np.ndarray) -> np.ndarray:
     return np.take_along_axis(found.reshape(len(best), -1, found.shape[-1]), best[..., None], axis=1)
 
 
-def _traced(steps: list[tuple[np.ndarray, ...]], errors: np.ndarray, into: Followed) -> Followed:
+def _traced(steps: Sequence[tuple[np.ndarray, ...]], errors: np.ndarray, into: Followed) -> Followed:
     """Go back from the best end: steps of parents [rows, path], codes and bases [rows, path, n] of each frame."""
     path, rows = np.argmin(errors, axis=1), np.arange(len(errors))
     for frame, (parents, codes, bases) in reversed(list(enumerate(steps))):
