@@ -88,16 +88,17 @@ class BeamSearch:
         The sum that is nearest to a frame need not be the one from which those after it are predicted best. So as many
         paths as candidates go on from frame to frame, and at the end the best is known (the M-algorithm: Anderson and
         Mohan, Sequential coding algorithms: a survey and cost analysis, IEEE Trans. Communications 32(2), 1984).
-        Squared error of the base, seconds of 14 validation clips of speech, relative to the search of each frame by
-        itself, with 4 candidates: .93 with 2 paths, .91 with 4; nearest codewords alone 1.08.
+        With 4 candidates the squared error of the base, in seconds of 14 validation clips of speech, is .91 of what it
+        is when each frame is searched by itself; with the nearest codewords alone it is 1.08.
         """
         rows, count, dim = frames.shape
         bases, errors, steps = base[:, None], np.zeros((rows, 1), np.float32), []
+        room = self._room(rows * self._candidates)
         for frame in range(count):
             target = frames[:, frame, None]
             differences = (target - bases @ prediction).reshape(-1, dim)
             branches = min(self._candidates, max(2, self._candidates // 2)) if frame else self._candidates
-            found = self._descend(differences, stages, branches, branches, self._room(len(differences)))
+            found = self._descend(differences, stages, branches, branches, room)
             branches = found.errors.shape[1]
             totals = (errors[..., None] + found.errors.reshape(rows, -1, branches)).reshape(rows, -1)
             best = np.argsort(totals, axis=1, kind="stable")[:, : self._candidates]

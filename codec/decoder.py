@@ -173,9 +173,8 @@ class Emphasis:
     def __call__(self, spectrum: Tensor, strength: float | Tensor) -> Tensor:
         low = [part[..., : len(self.weights)] for part in ops.split(spectrum, 2, axis=-1)]
         power = sum(part * part for part in low)
-        rise = strength * ops.matmul(
-            ops.log(power + EMPHASIS_FLOOR), self.contrast
-        )  # of the logarithms of powers
+        # Of the logarithms of powers: the gain on magnitudes takes half of it.
+        rise = strength * ops.matmul(ops.log(power + EMPHASIS_FLOOR), self.contrast)
         before, after = (
             ops.sum(one, axis=-1, keepdims=True) + EMPHASIS_FLOOR for one in (power, power * ops.exp(rise))
         )
