@@ -24,7 +24,7 @@ import numpy as np
 
 from codec.beam import CANDIDATES, BeamSearch
 from codec.config import CodecConfig
-from codec.light_layers import LightState, Step, Weights, windows
+from codec.light_layers import LightState, Step, Weights, folded, windows
 from codec.tables import (
     BAND_FLOOR,
     BAND_SCALE,
@@ -81,11 +81,11 @@ class LightCodec:
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round
     def _encoder(self) -> _Encoder:
-        return _Encoder(self.config, _of(self.weights, "encoder."))
+        return _Encoder(self.config, folded(_of(self.weights, "encoder.")))
 
     @functools.cached_property
     def _decoder(self) -> _Decoder:
-        return _Decoder(self.config, _of(self.weights, "decoder."))
+        return _Decoder(self.config, folded(_of(self.weights, "decoder.")))
 
     def encoder_state(self, batch_size: int) -> LightState:
         """The encoder's state of silence."""
@@ -208,17 +208,18 @@ class _Quantizer:
         return codes
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
-        total, dim = np.zeros((*codes.shape[:2], self.books.shape[-1]), np.float32), self.base_dim
-        base_stages = range(min(codes.shape[-1], self.base_codebooks))
-        base_sums = sum((self.books[n, codes[..., n], :dim] for n in base_stages), 0 * total[..., :dim])
+        dim, first = self.base_dim, self.base_codebooks
+        words = self.books[np.arange(codes.shape[-1]), codes]  # [batch, frame, codebook, latent_dim]
+        total = np.add.reduce(words[:, :, first:], axis=2)
+        bases = np.add.reduce(
+            words[:, :, :first, :dim], axis=2
+        )  # differences, until the ones before are added
         base = self._begun(step, codes)
         for frames in self._lockstep(codes):
-            differences = base_sums[:, frames]
-            base = base[:, : differences.shape[1]] @ self.prediction + differences
-            total[:, frames, :dim] = base
-        step.after["base"] = total[:, -1, :dim].copy()
-        for stage in range(self.base_codebooks, codes.shape[-1]):
-            total += self.books[stage, codes[..., stage]]
+            bases[:, frames] += base[:, : bases[:, frames].shape[1]] @ self.prediction
+            base = bases[:, frames]
+        step.after["base"] = bases[:, -1].copy()
+        total[..., :dim] += bases
         return total
 
     def _begun(self, step: Step, rows: np.ndarray) -> np.ndarray:
@@ -237,7 +238,7 @@ class _Decoder:
     """Quantized latents to audio."""
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
-        self.config, self.weights = config, weights
+        self.config, self.weights = config, {**weights, **_head(weights)}
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
@@ -269,17 +270,20 @@ class _Decoder:
         self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray, numbers: np.ndarray
     ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
-        low_bins = slice(1, 1 + self.config.phase_bins)
-        log_magnitude = (
-            step.dense("decoder.head.magnitude", fine) + energies @ self.interpolation + self.offset
-        )
-        made = _complex(step.dense("decoder.head.direction", fine))
+        low_bins, bins = slice(1, 1 + self.config.phase_bins), self.config.synthesis_bins
+        ends = [bins, bins + 2 * self.config.direction_bins]
+        log_magnitude, directions, log_gain = np.split(step.dense("decoder.head", fine), ends, axis=-1)
+        log_magnitude += energies @ self.interpolation
+        log_magnitude += self.offset
+        made = _complex(directions)
         made[..., low_bins] += np.float32(PHASE_GAIN) * low
         spectrum = self.directions[numbers % len(self.directions)]
         below = spectrum[..., : made.shape[-1]]
-        below[...] = _unit((1 - self.noise_share) * _unit(made) + self.noise_share * below)
+        made = _unit(made)
+        made += self.noise_share * (below - made)
+        below[...] = _unit(made)
         spectrum *= np.exp(np.clip(log_magnitude, *LOG_MAGNITUDE_RANGE))
-        gain = np.exp(np.clip(step.dense("decoder.head.low_gain", fine), *LOW_GAIN_RANGE))
+        gain = np.exp(np.clip(log_gain, *LOW_GAIN_RANGE))
         exponent = -PHASE_POWER / (1 + PHASE_POWER) / 2
         spectrum[..., low_bins] += low * gain * np.minimum(_power(low) + POWER_FLOOR, POWER_LIMIT) ** exponent
         return spectrum
@@ -305,6 +309,15 @@ class _Decoder:
         hop = self.config.spectral_hop
         tails = step.extend("synthesis", pieces[..., hop:], 1)
         return (pieces[..., :hop] + tails[:, :-1]).reshape(len(pieces), -1, 1)
+
+
+def _head(weights: Weights) -> Weights:
+    """The three layers of the head as one."""
+    names = [f"decoder.head.{layer}" for layer in ("magnitude", "direction", "low_gain")]
+    return {
+        f"decoder.head.{part}": np.concatenate([weights[f"{name}.{part}"] for name in names], axis=-1)
+        for part in ("kernel", "bias")
+    }
 
 
 def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

@@ -14,6 +14,22 @@ Weights = dict[str, np.ndarray]
 LightState = dict[str, np.ndarray]  # what each part keeps, by its name; what is not there is silence
 
 
+def folded(weights: Weights) -> Weights:
+    """With each ConvNeXtBlock's elementwise factors in the matrices that follow them, so that there are fewer calls.
+
+    A norm's gamma and beta go into the expansion, GELU's half and the block's scale into the projection.
+    """
+    result = dict(weights)
+    for name in [name.removesuffix(".scale") for name in weights if name.endswith(".scale")]:
+        gamma, beta, scale = (result.pop(f"{name}.{part}") for part in ("norm.gamma", "norm.beta", "scale"))
+        expand, project = weights[f"{name}.expand.kernel"], weights[f"{name}.project.kernel"]
+        result[f"{name}.expand.kernel"] = gamma[:, None] * expand
+        result[f"{name}.expand.bias"] = weights[f"{name}.expand.bias"] + beta @ expand
+        result[f"{name}.project.kernel"] = project * (np.float32(0.5) * scale)
+        result[f"{name}.project.bias"] = weights[f"{name}.project.bias"] * scale
+    return result
+
+
 class Step:
     """The layers, by the names of their weights, during one step: the state before it, and the state after it."""
 
@@ -30,34 +46,30 @@ class Step:
         return x
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        y = _product(x.reshape(-1, x.shape[-1]), self.weights[f"{name}.kernel"])
+        y = _product(x, self.weights[f"{name}.kernel"])
         bias = self.weights.get(f"{name}.bias")
         if bias is not None:
             y += bias
-        return y.reshape(*x.shape[:-1], -1)
+        return y
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        x = x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
-        variance = np.einsum("btd,btd->bt", x, x)[..., None] / x.shape[-1]
-        x /= np.sqrt(variance + NORM_EPSILON)
+        x = normalized(x)
         x *= self.weights[f"{name}.gamma"]
         x += self.weights[f"{name}.beta"]
         return x
 
     def conv(self, name: str, x: np.ndarray) -> np.ndarray:
-        kernel, count = self.weights[f"{name}.kernel"], x.shape[1]
-        x = self.extend(name, x, len(kernel) - 1)
-        taps = (x[:, i : i + count] @ kernel[i] for i in range(len(kernel)))
-        return sum(taps, self.weights[f"{name}.bias"])
+        kernel = self.weights[f"{name}.kernel"]
+        seen = windows(self.extend(name, x, len(kernel) - 1), len(kernel)).reshape(*x.shape[:2], -1)
+        return _product(seen, kernel.reshape(-1, kernel.shape[-1])) + self.weights[f"{name}.bias"]
 
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A ConvNeXtBlock."""
+        """A ConvNeXtBlock, of `folded` weights."""
         kernel = self.weights[f"{name}.mix.kernel"][..., 0]
         y = np.einsum("btkd,kd->btd", windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
         y += self.weights[f"{name}.mix.bias"]
-        y = gelu(self.dense(f"{name}.expand", self.norm(f"{name}.norm", y)))
+        y = twice_gelu(self.dense(f"{name}.expand", normalized(y)))
         y = self.dense(f"{name}.project", y)
-        y *= self.weights[f"{name}.scale"]
         y += x
         return y
 
@@ -67,9 +79,12 @@ class Step:
         return x
 
 
-def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """[rows, n] @ [n, m], two or three rows each by itself: to multiply them at once, BLAS would copy the matrix."""
-    return (rows[:, None] @ matrix)[:, 0] if len(rows) < 4 else rows @ matrix
+def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """[batch, time, n] @ [n, m]; two or three rows each by itself, as BLAS would copy the matrix to do them at once."""
+    batch, time, n = x.shape
+    if batch * time < 4:
+        return (x[:, :, None] @ matrix)[:, :, 0]
+    return (x.reshape(-1, n) @ matrix).reshape(batch, time, -1)
 
 
 def windows(x: np.ndarray, size: int) -> np.ndarray:
@@ -82,8 +97,16 @@ def windows(x: np.ndarray, size: int) -> np.ndarray:
     return np.ndarray((batch, time - size + 1, size, channels), x.dtype, x, strides=strides)
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    """The tanh form, as in the Keras model."""
+def normalized(x: np.ndarray) -> np.ndarray:
+    """LayerNorm without gamma and beta."""
+    x = x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
+    variance = np.einsum("btd,btd->bt", x, x)[..., None] / x.shape[-1]
+    x /= np.sqrt(variance + NORM_EPSILON)
+    return x
+
+
+def twice_gelu(x: np.ndarray) -> np.ndarray:
+    """Two times the tanh form, as in the Keras model; the half is in the weights."""
     slope = np.float32(np.sqrt(2 / np.pi))
     y = x * x
     y *= np.float32(0.044715) * slope
@@ -92,5 +115,4 @@ def gelu(x: np.ndarray) -> np.ndarray:
     np.tanh(y, out=y)
     y += 1
     y *= x
-    y *= np.float32(0.5)
     return y
