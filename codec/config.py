@@ -11,6 +11,9 @@ import json
 from codec.errors import PresetError
 
 SHIPPED_CODEBOOKS = (3, 6, 12, 24)
+PULSE_PERIOD = (
+    256  # spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the pulses' phase begins anew
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +125,8 @@ class CodecConfig:
 
     @property
     def run_in_frames(self) -> int:
-        """Code frames before its own that a frame's sound depends on: the decoder's kernels (3 and 7) and overlap."""
-        spectral = 6 * self.decoder_fine_blocks + 1
+        """Code frames before its own that a frame's sound depends on: by kernels (3 and 7), pulses and overlap."""
+        spectral = 6 * self.decoder_fine_blocks + PULSE_PERIOD + 1
         return 2 + 6 * self.decoder_blocks + (spectral + 1) // 2
 
     @property

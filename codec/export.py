@@ -45,6 +45,7 @@ UNITS = {
     "audio": "float32 samples at sample_rate, full scale 1; stereo as (left + right) / 2 and (left - right) / 2",
     "codes": "int32, 0 to codebook_size - 1; in what is decoded, -1 where a lower bitrate has none",
     "state": "float32: what the step before gave under this name, zeros before the first",
+    "pulses": "int32, of the state",
     "noise": "int32, of the state; in channel n it begins as n * noise_apart % noise_period",
 }
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops, tree
 
+from codec.layers import first_largest
 from codec.model import Codec, CodecState
 from codec.predictive import PredictiveQuantizer
 from codec.spectral import Analysis, Synthesis
@@ -24,7 +25,7 @@ from codec.tables import emphasis_strength
 
 Named = dict[str, Tensor]
 ENCODER_PARTS = ("analysis", "fine", "coarse")
-DECODER_PARTS = ("coarse", "noise", "fine", "synthesis")
+DECODER_PARTS = ("coarse", "noise", "fine", "pulses", "synthesis")
 
 
 class Graphs:
@@ -128,7 +129,7 @@ class _Stages:
             return ops.zeros((ops.shape(left)[0], 0), "int32"), left
         codes = []
         for stage, (book, table) in enumerate(zip(self.books, self.tables, strict=True)):
-            code = _first_largest(ops.matmul(left, table) - self.squares[stage])
+            code = first_largest(ops.matmul(left, table) - self.squares[stage])
             left = left - ops.take(book, code, axis=0)
             codes.append(code)
         return ops.stack(codes, axis=-1), left
@@ -141,13 +142,6 @@ class _Stages:
             known = ops.cast(code >= 0, "float32")[..., None]
             total = total + known * ops.take(book, ops.maximum(code, 0), axis=0)
         return total
-
-
-def _first_largest(scores: Tensor) -> Tensor:
-    """Index of the first of the largest numbers, int32 [rows]: Keras' argmax masks bits, which LiteRT cannot."""
-    numbers = np.arange(scores.shape[-1], dtype=np.float32)
-    largest = scores >= ops.max(scores, axis=-1, keepdims=True)
-    return ops.cast(ops.min(ops.where(largest, numbers, numbers[-1]), axis=-1), "int32")
 
 
 class _Quantizer:

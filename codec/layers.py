@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.streaming import Pointwise, State, StreamingLayer, Tensor
@@ -108,3 +109,10 @@ class ConvNeXtBlock(_CausalWindow):
         y = self.expand(self.norm(self.mix(extended)))
         y = self.project(ops.gelu(y, approximate=True))
         return ops.cast(x, y.dtype) + ops.cast(self.scale, y.dtype) * y, state
+
+
+def first_largest(scores: Tensor) -> Tensor:
+    """Index of the first of the largest numbers, int32 [...]: Keras' argmax masks bits, which LiteRT cannot."""
+    numbers = np.arange(scores.shape[-1], dtype=np.float32)
+    largest = scores >= ops.max(scores, axis=-1, keepdims=True)
+    return ops.cast(ops.min(ops.where(largest, numbers, numbers[-1]), axis=-1), "int32")

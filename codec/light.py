@@ -25,6 +25,7 @@ import numpy as np
 from codec.beam import CANDIDATES, BeamSearch
 from codec.config import CodecConfig
 from codec.light_layers import LightState, Step, Weights, folded, windows
+from codec.light_pulses import LightPulses
 from codec.tables import (
     BAND_FLOOR,
     BAND_SCALE,
@@ -37,8 +38,11 @@ from codec.tables import (
     NOISE_PERIOD,
     PHASE_GAIN,
     PHASE_POWER,
+    PITCHES,
     POWER_FLOOR,
     POWER_LIMIT,
+    PULSE_FLOOR,
+    PULSE_GAIN,
     SPECTRUM_POWER,
     VARIANCE_FLOOR,
     analysis_window,
@@ -242,6 +246,7 @@ class _Decoder:
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
+        self.pulses = LightPulses(config)
         self.contrast, self.emphasized = emphasis_contrast(config), emphasis_weights(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
 
@@ -256,7 +261,9 @@ class _Decoder:
         fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
         energies = _split(step.dense("decoder.envelope_map", latents[..., : config.envelope_dim]))
         low = _split(step.dense("decoder.phase_map", latents[..., config.envelope_dim :]))
-        parts = _seconds(config, fine, energies, _complex(low), numbers)
+        told = latents[..., config.envelope_dim :]
+        unknown = np.repeat(np.exp(-np.einsum("btd,btd->bt", told, told)), 2, axis=1)
+        parts = _seconds(config, fine, energies, _complex(low), unknown, numbers)
         pieces = [self._pieces(self._emphasize(self._spectrum(step, *part), strength)) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
@@ -267,15 +274,25 @@ class _Decoder:
         return (first[:, None] + np.arange(count)) % NOISE_PERIOD
 
     def _spectrum(
-        self, step: Step, fine: np.ndarray, energies: np.ndarray, low: np.ndarray, numbers: np.ndarray
+        self,
+        step: Step,
+        fine: np.ndarray,
+        energies: np.ndarray,
+        low: np.ndarray,
+        unknown: np.ndarray,
+        numbers: np.ndarray,
     ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
-        low_bins, bins = slice(1, 1 + self.config.phase_bins), self.config.synthesis_bins
-        ends = [bins, bins + 2 * self.config.direction_bins]
-        log_magnitude, directions, log_gain = np.split(step.dense("decoder.head", fine), ends, axis=-1)
+        config, low_bins = self.config, slice(1, 1 + self.config.phase_bins)
+        sizes = (config.synthesis_bins, 2 * config.direction_bins, config.phase_bins, PITCHES + 1)
+        log_magnitude, directions, log_gain, logits, voice = np.split(
+            step.dense("decoder.head", fine), np.cumsum(sizes), axis=-1
+        )
+        pulses, louder = _voiced(voice, self.pulses.step(step, logits, numbers))
         log_magnitude += energies @ self.interpolation
         log_magnitude += self.offset
-        made = _complex(directions)
+        log_magnitude[..., : config.direction_bins] += louder
+        made = _complex(directions) + unknown[..., None] * pulses
         made[..., low_bins] += np.float32(PHASE_GAIN) * low
         spectrum = self.directions[numbers % len(self.directions)]
         below = spectrum[..., : made.shape[-1]]
@@ -312,12 +329,21 @@ class _Decoder:
 
 
 def _head(weights: Weights) -> Weights:
-    """The three layers of the head as one."""
-    names = [f"decoder.head.{layer}" for layer in ("magnitude", "direction", "low_gain")]
+    """The layers of the head as one."""
+    layers = ("magnitude", "direction", "low_gain", "pitch", "voice")
+    names = [f"decoder.head.{layer}" for layer in layers]
     return {
         f"decoder.head.{part}": np.concatenate([weights[f"{name}.{part}"] for name in names], axis=-1)
         for part in ("kernel", "bias")
     }
+
+
+def _voiced(voice: np.ndarray, pulses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What pulses add to the directions, complex, and to the log-magnitudes."""
+    bins, power = pulses.shape[-1], _power(pulses)
+    pulses *= _complex(voice[..., : 2 * bins]) + np.float32(PULSE_GAIN)
+    pulses /= np.sqrt(power + np.float32(PULSE_FLOOR))
+    return pulses, np.float32(0.5) * voice[..., 2 * bins :] * np.log1p(power / np.float32(PULSE_FLOOR))
 
 
 def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

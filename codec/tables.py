@@ -32,6 +32,12 @@ LOW_GAIN_RANGE = (-4.0, 2.0)  # nepers, of the network's gain on the low bins
 POWER_FLOOR, POWER_LIMIT = 1e-8, 100.0  # of a compressed low bin, before it is expanded
 DIRECTION_FLOOR = 1e-6  # added to the square of a direction's length
 
+PITCHES, LOWEST_PITCH, HIGHEST_PITCH = 128, 60.0, 480.0  # Hz: steps of 1.6 %
+PHASE_STEPS = 4096  # of a turn
+PULSE_REACH = 1.5  # bins to each side of a harmonic, where the main lobe of the synthesis window ends
+PULSE_GAIN = 2.5  # of their direction, before the network's: it makes up for some .4 of the network's own
+PULSE_FLOOR = 0.01  # added to the power of pulses in a bin: between harmonics there is no direction to follow
+
 EMPHASIS = 0.4  # by which the peaks of a decoded spectrum are raised: see `emphasis_contrast`
 EMPHASIS_CODEBOOKS = 12  # up to which that is whole: with more there is less noise to push down
 EMPHASIS_LIMIT, EMPHASIS_FADE = 4000.0, 1000.0  # Hz: where it ends, and over how much it comes and goes
@@ -116,6 +122,37 @@ def magnitude_offset(config: CodecConfig) -> np.ndarray:
     offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
     offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
     return offset
+
+
+def pitches() -> np.ndarray:
+    """The frequencies that pulses may have, Hz [PITCHES]."""
+    return np.geomspace(LOWEST_PITCH, HIGHEST_PITCH, PITCHES)
+
+
+def half_steps(config: CodecConfig) -> np.ndarray:
+    """Of each pitch half of what the phase turns by from one spectral frame to the next, int32 [PITCHES]."""
+    return np.rint(pitches() * config.spectral_hop / config.sample_rate / 2 * PHASE_STEPS).astype(np.int32)
+
+
+def phase_turns() -> np.ndarray:
+    """Cosine and sine of each phase, float32 [PHASE_STEPS, 2]."""
+    angles = 2 * np.pi * np.arange(PHASE_STEPS) / PHASE_STEPS
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
+
+
+def pulse_lobes(config: CodecConfig) -> np.ndarray:
+    """What each harmonic of each pitch gives to the bins below `direction_limit`, float32 [PITCHES, bin, harmonic].
+
+    It is the main lobe of the synthesis window's transform, cos(pi u) / (1 - 4 u^2) at u bins from the harmonic; every
+    second bin with the other sign, as phases are those in the middle of a frame and a transform counts from its start.
+    """
+    width = config.sample_rate / config.short_window  # Hz, of a bin
+    bins = np.arange(config.direction_bins)
+    numbers = np.arange(1, 1 + int((config.direction_bins + PULSE_REACH) * width / LOWEST_PITCH))
+    u = bins[:, None] - pitches()[:, None, None] / width * numbers
+    u += 1e-6 * (np.abs(np.abs(u) - 0.5) < 1e-6)  # there the limit, pi / 4
+    lobes = np.where(np.abs(u) < PULSE_REACH, np.cos(np.pi * u) / (1 - 4 * u * u), 0.0)
+    return (np.where(bins % 2, -1.0, 1.0)[:, None] * lobes).astype(np.float32)
 
 
 def emphasis_weights(config: CodecConfig) -> np.ndarray:

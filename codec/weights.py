@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codec.config import CodecConfig
-from codec.tables import latent_shares
+from codec.tables import PITCHES, latent_shares
 
 
 def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
@@ -45,6 +45,8 @@ def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
         **_dense_shapes("decoder.head.magnitude", fine, bins),
         **_dense_shapes("decoder.head.direction", fine, 2 * config.direction_bins),
         **_dense_shapes("decoder.head.low_gain", fine, config.phase_bins),
+        **_dense_shapes("decoder.head.pitch", fine, PITCHES + 1),
+        **_dense_shapes("decoder.head.voice", fine, 3 * config.direction_bins),
     }
 
 

@@ -85,7 +85,7 @@ def test_straight_through(ours: Outcomes, theirs: Outcomes) -> None:
 
 def test_one_training_step(ours: Outcomes, theirs: Outcomes) -> None:
     losses = [name for name in ours if name.startswith("loss ")]
-    assert len(losses) == 3
+    assert len(losses) == 4
     for name in [*losses, "norm"]:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, err_msg=name)
 

@@ -10,12 +10,15 @@ from contract import check_streams, white
 from codec.config import CodecConfig
 from codec.decoder import Decoder, Head, Noise, split
 from codec.encoder import pair
+from codec.light_layers import Step
+from codec.light_pulses import LightPulses
 from codec.tables import (
     DIRECTION_PERIOD,
     LOG_MAGNITUDE_RANGE,
     LOG_OF_MEAN,
     LOW_BIN_DROP,
     NOISE_PERIOD,
+    PULSE_FLOOR,
     band_interpolation,
     noise_directions,
     noise_table,
@@ -25,6 +28,7 @@ from codec.tables import (
 SMALL = CodecConfig(
     sample_rate=16000, hop_length=64, mel_bands=5, spectrum_limit=4000, phase_limit=1000, decoder_fine_width=3
 )
+UNKNOWN = 0.7  # of the phases
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,9 @@ def head() -> Head:
 def head_input(time: int, batch: int = 1) -> np.ndarray:
     width = SMALL.decoder_fine_width + SMALL.mel_bands + 2 * SMALL.phase_bins
     directions = np.tile(noise_directions(SMALL)[:time], (batch, 1, 1))
-    return np.concatenate([white(batch, time, width), directions.real, directions.imag], axis=-1)
+    unknown, restarts = np.full((batch, time, 1), UNKNOWN, np.float32), np.zeros((batch, time, 1), np.float32)
+    parts = [white(batch, time, width), directions.real, directions.imag, unknown, restarts]
+    return np.concatenate(parts, axis=-1)
 
 
 def test_the_decoder_streams(decoder: Decoder, tiny_config: CodecConfig) -> None:
@@ -73,6 +79,7 @@ def test_the_head_in_numpy(head: Head) -> None:
     x = head_input(4)
     ends = [3, 8, 8 + 2 * SMALL.phase_bins]
     features, energies, low, _ = np.split(x[0].astype(np.float64), ends, axis=-1)
+    numbers = np.arange(1, 5)[None]  # none of them a restart
     c = low[:, : SMALL.phase_bins] + 1j * low[:, SMALL.phase_bins :]
     bins = slice(1, 1 + SMALL.phase_bins)
 
@@ -85,6 +92,12 @@ def test_the_head_in_numpy(head: Head) -> None:
     real, imaginary = np.split(dense(head.direction), 2, axis=-1)
     direction = real + 1j * imaginary
     direction[:, bins] += 3 * c
+    pulses = LightPulses(SMALL).step(Step({}, {}), dense(head.pitch)[None], numbers)[0]
+    *gains, sharpness = np.split(dense(head.voice), 3, axis=-1)
+    power = np.abs(pulses) ** 2
+    assert power.max() > 0.5
+    direction += UNKNOWN * (2.5 + gains[0] + 1j * gains[1]) * pulses / np.sqrt(power + PULSE_FLOOR)
+    log_magnitude[:, : power.shape[1]] += sharpness / 2 * np.log(1 + power / PULSE_FLOOR)
     noise = noise_directions(SMALL)[:4]
     share = np.array([0, 0, 0, 0, 0, 0, 0, 1 / 2])  # from 3/4 of 2000 Hz up
     mixed = (1 - share) * direction / np.abs(direction) + share * noise[:, : len(share)]

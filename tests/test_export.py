@@ -116,7 +116,7 @@ def check_steps(
     for name in ("encode_step", "decode_step"):
         inputs = facts["functions"][name]["inputs"]
         states[name] = {
-            key: np.zeros([len(audio), *shape[1:]], np.int32 if key == "noise" else np.float32)
+            key: np.zeros([len(audio), *shape[1:]], np.int32 if key in ("noise", "pulses") else np.float32)
             for key, shape in inputs.items()
             if key not in ("audio", "codes")
         }
@@ -175,7 +175,7 @@ def test_the_manifest_says_what_is_there(
         given = {
             key: np.zeros(
                 [sizes.get(size, size) for size in shape],
-                np.int32 if key in ("noise", "codes") else np.float32,
+                np.int32 if key in ("noise", "pulses", "codes") else np.float32,
             )
             for key, shape in described["inputs"].items()
         }

@@ -24,7 +24,7 @@ def wave(frequency: float, level: float = 0.2, length: int = RATE // 2) -> np.nd
 
 
 def mel(reference: np.ndarray, decoded: np.ndarray, scales: tuple[int, ...] = ALL) -> np.ndarray:
-    return ops.convert_to_numpy(losses.mel_distances(reference, decoded, RATE, scales))
+    return ops.convert_to_numpy(losses.mel_distances(reference, decoded, RATE, scales).log)
 
 
 def complex_distance(reference: np.ndarray, decoded: np.ndarray, cutoff: float) -> float:
@@ -64,8 +64,24 @@ def test_it_ranks_as_the_metric_does() -> None:
     assert np.array(ours) / np.array(theirs) == pytest.approx(np.full(3, 6 / 7), rel=0.25)  # windows of each
 
 
+def loudness(reference: np.ndarray, decoded: np.ndarray) -> float:
+    return float(losses.mel_distances(reference, decoded, RATE, ALL).loudness[0])
+
+
+def test_a_small_change_of_all_bands_is_as_large_in_loudness() -> None:
+    near = 1.01 * noise(1)
+    assert loudness(noise(1), near) == pytest.approx(float(mel(noise(1), near)[0]), rel=0.02)
+
+
+def test_loudness_weighs_loud_bands_more() -> None:
+    """The same decibels on a loud tone and on a quiet one beside it."""
+    loud, quiet = wave(300), 1e-3 * wave(3000)
+    on_loud, on_quiet = 1.3 * loud + quiet, loud + 1.3 * quiet
+    assert loudness(loud + quiet, on_loud) > 2 * loudness(loud + quiet, on_quiet)
+
+
 def test_equal_signals_have_no_distance() -> None:
-    assert mel(noise(1), noise(1))[0] == 0
+    assert mel(noise(1), noise(1))[0] == loudness(noise(1), noise(1)) == 0
     assert complex_distance(noise(1), noise(1), 8000) == 0
 
 
@@ -98,7 +114,7 @@ def test_gradients_are_finite_on_silence(reference: np.ndarray) -> None:
     decoded = tf.Variable(np.zeros((1, 8192), np.float32))
     cutoffs = np.array([8000.0], np.float32)
     with tf.GradientTape() as tape:
-        total = losses.mel_distances(reference, decoded.value(), RATE, ALL)
+        total = sum(losses.mel_distances(reference, decoded.value(), RATE, ALL))
         total += losses.complex_distances(reference, decoded.value(), RATE, tf.constant(cutoffs))
     gradient = tape.gradient(total, decoded).numpy()
     assert np.isfinite(gradient).all()

@@ -73,7 +73,7 @@ def test_what_is_said(whole: Whole) -> None:
         "principal components",
         "PCA start: ",
         "warm-up: building the graph",
-        "step 1, warm-up: log-mel ",
+        "step 1, warm-up: mel ",
         "codebooks from k-means",
         "joint: building the graph",
         "step 3, joint 17%, 0:",

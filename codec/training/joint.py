@@ -17,7 +17,7 @@ from codec.model import Codec
 from codec.presets import named_weights
 from codec.quantizer import Movement
 from codec.streaming import Tensor
-from codec.training import losses
+from codec.training import losses, pitch
 from codec.training.recipe import Recipe
 from codec.training.replicas import first_over_replicas, mean_over_replicas, sum_over_replicas
 from codec.training.steps import Arrays, Differentiate, Report
@@ -83,16 +83,37 @@ def forward(
     else:
         received, commitment, _, movement = codec.quantizer.quantize_latents(latents, arrays.num_codebooks)
     decoded = decode(codec, received, arrays)
-    mel, phase = spectral_losses(codec, arrays, decoded, scales)
+    mel, phase = spectral_losses(codec, recipe, arrays, decoded.audio, scales)
+    tonal = pitch_loss(codec, arrays, decoded)
     total = recipe.mel_weight * mel + recipe.complex_weight * phase + recipe.commitment_weight * commitment
-    figures = {"log-mel": mel, "complex": phase, "commitment": commitment}
+    total = total + recipe.pitch_weight * tonal
+    figures = {"mel": mel, "complex": phase, "commitment": commitment, "pitch": tonal}
     return total, figures, Moved(ops.stop_gradient(latents), movement)
 
 
-def decode(codec: Codec, latents: Tensor, arrays: Arrays) -> Tensor:
-    """The decoder's audio, [batch, time - latency], aligned with the source's first samples."""
-    state = codec.decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
-    return codec.decoder.step(latents, state)[0][:, codec.latency :, 0]
+class Decoded(NamedTuple):
+    """What the decoder makes of a batch."""
+
+    audio: Any  # [batch, time - latency], aligned with the source's first samples
+    pitch_logits: Any  # [batch, spectral frame, PITCHES + 1]
+
+
+def decode(codec: Codec, latents: Tensor, arrays: Arrays) -> Decoded:
+    """Decode latents from silence, without the emphasis."""
+    decoder = codec.decoder
+    start = decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
+    *network, head, overlap = start
+    features, _ = decoder.features(latents, network)
+    spectrum, _ = decoder.head.step(features, head)
+    audio, _ = decoder.synthesis.step(spectrum, overlap)
+    return Decoded(audio[:, codec.latency :, 0], decoder.head.pitch_logits(features))
+
+
+def pitch_loss(codec: Codec, arrays: Arrays, decoded: Decoded) -> Tensor:
+    """How far the decoder's pitch is from the source's; decoded frame t is centred on the first sample of its block."""
+    config = codec.config
+    scores, energy = pitch.pitch_scores(arrays.audio[..., 0], config.sample_rate, config.spectral_hop)
+    return pitch.pitch_loss(ops.stop_gradient(scores), ops.stop_gradient(energy), decoded.pitch_logits)
 
 
 def source(codec: Codec, arrays: Arrays) -> Tensor:
@@ -101,12 +122,13 @@ def source(codec: Codec, arrays: Arrays) -> Tensor:
 
 
 def spectral_losses(
-    codec: Codec, arrays: Arrays, decoded: Tensor, scales: tuple[int, ...]
+    codec: Codec, recipe: Recipe, arrays: Arrays, decoded: Tensor, scales: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Log-mel distance, as if of all windows, and the complex term; means over the batch."""
+    """Distance of mel spectra, as if of all windows, and the complex term; means over the batch."""
     reference, rate = source(codec, arrays), codec.config.sample_rate
-    share = len(losses.MEL_SECONDS) / len(scales)
-    mel = share * ops.mean(losses.mel_distances(reference, decoded, rate, scales))
+    log, loudness = losses.mel_distances(reference, decoded, rate, scales)
+    mel = recipe.loudness_share * loudness + (1 - recipe.loudness_share) * log
+    mel = len(losses.MEL_SECONDS) / len(scales) * ops.mean(mel)
     cutoffs = losses.complex_cutoffs(arrays.num_codebooks, codec.config.num_codebooks)
     return mel, ops.mean(losses.complex_distances(reference, decoded, rate, cutoffs))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -16,6 +17,7 @@ from codec.streaming import Tensor
 from codec.tables import SPECTRUM_POWER
 
 MEL_FLOOR = 1e-5
+LOUDNESS_POWER = 0.3  # of a magnitude
 FULL_RATE_CUTOFF = 8000.0  # Hz, where the complex term ends with all codebooks
 COMPLEX_SECONDS = 1024 / 48000
 MEL_SECONDS = tuple(samples / 48000 for samples in (128, 256, 512, 1024, 2048, 4096))
@@ -46,20 +48,31 @@ def _mel_filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
     return librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands).T.astype(np.float32)
 
 
-def mel_distances(reference: Tensor, decoded: Tensor, sample_rate: int, scales: tuple[int, ...]) -> Tensor:
-    """Mean absolute difference of log10 mel magnitudes, summed over windows; per item, [batch].
+class MelDistances(NamedTuple):
+    """Two distances of mel spectra, [batch]; where all bands differ by the same few decibels they are equal."""
 
-    The metric of Kumar et al. 2023 (arXiv 2306.06546, section 3.4), at those of six windows of 2.7 to 85 ms that
-    `scales` (0 .. 5) names.
+    log: Tensor  # mean absolute difference of log10 magnitudes: all bands count alike, however quiet
+    loudness: Tensor  # that of magnitude^0.3, over the reference's mean: loud bands and moments count more
+
+
+def mel_distances(
+    reference: Tensor, decoded: Tensor, sample_rate: int, scales: tuple[int, ...]
+) -> MelDistances:
+    """Distances of mel magnitudes, summed over windows.
+
+    The logarithmic one is the metric of Kumar et al. 2023 (arXiv 2306.06546, section 3.4), at those of six windows of
+    2.7 to 85 ms that `scales` (0 .. 5) names. Loudness by Stevens' law, as in PESQ and its kin.
     """
-    total = 0.0
+    log, loudness = 0.0, 0.0
+    power = LOUDNESS_POWER * np.float32(np.log(10))
     for scale in scales:
         window, bands = 4 * round(MEL_SECONDS[scale] * sample_rate / 4), MEL_BANDS[scale]
-        difference = log_mel(reference, sample_rate, window, bands) - log_mel(
-            decoded, sample_rate, window, bands
-        )
-        total = total + ops.mean(ops.abs(difference), axis=(1, 2))
-    return total
+        ours, theirs = (log_mel(signal, sample_rate, window, bands) for signal in (reference, decoded))
+        log = log + ops.mean(ops.abs(ours - theirs), axis=(1, 2))
+        loud = ops.exp(power * ours)
+        difference = ops.mean(ops.abs(loud - ops.exp(power * theirs)), axis=(1, 2))
+        loudness = loudness + difference / ops.mean(loud, axis=(1, 2)) / power
+    return MelDistances(log, loudness)
 
 
 def log_mel(audio: Tensor, sample_rate: int, window: int, bands: int) -> Tensor:

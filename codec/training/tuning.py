@@ -26,7 +26,7 @@ from codec.training.discriminators import (
     feature_distance,
     hinge_loss,
 )
-from codec.training.joint import SCALES_IN_TURN, decode, source, spectral_losses
+from codec.training.joint import SCALES_IN_TURN, decode, pitch_loss, source, spectral_losses
 from codec.training.recipe import Recipe, Tuning
 from codec.training.steps import Arrays, Differentiate, Report
 from codec.training.trainee import Trainee, others
@@ -112,7 +112,8 @@ class DecoderStage:
         """A scalar whose gradient is the balanced pull of all losses on a part; figures, norms, decoded audio."""
         with keras.StatelessScope(self.trainee.mapping(master) + others(self.codec, self.trainee.weights)):
             decoded = decode(self.codec, part.quantized, part.arrays)
-        fixed = ops.stop_gradient(decoded)
+        pitch = pitch_loss(self.codec, part.arrays, decoded)
+        fixed = ops.stop_gradient(decoded.audio)
         spectral, figures = differentiate(lambda x: self._spectral_loss(part, x, turn), fixed)
         critical, more = differentiate(lambda x: self._critical_loss(part, x), fixed)
         pulls = [spectral, critical]
@@ -122,13 +123,15 @@ class DecoderStage:
             part.arrays.num_codebooks, self.codec.config.shipped_codebooks, self.tuning.shares
         )
         pull = (1.0 - share[:, None]) * spectral / present[0] + share[:, None] * critical / present[1]
-        total = ops.sum(ops.stop_gradient(pull) * decoded) / ops.cast(ops.shape(decoded)[0], "float32")
-        return total, ({**figures, **more}, found, fixed)
+        total = ops.sum(ops.stop_gradient(pull) * decoded.audio) / ops.cast(ops.shape(fixed)[0], "float32")
+        total = total + self.recipe.pitch_weight * pitch
+        return total, ({**figures, **more, "pitch": pitch}, found, fixed)
 
     def _spectral_loss(self, part: Part, decoded: Tensor, turn: int) -> tuple[Tensor, dict[str, Tensor]]:
-        mel, phase = spectral_losses(self.codec, part.arrays, decoded, SCALES_IN_TURN[turn])
+        scales = SCALES_IN_TURN[turn]
+        mel, phase = spectral_losses(self.codec, self.recipe, part.arrays, decoded, scales)
         total = self.recipe.mel_weight * mel + self.recipe.complex_weight * phase
-        return total, {"log-mel": mel, "complex": phase}
+        return total, {"mel": mel, "complex": phase}
 
     def _critical_loss(self, part: Part, decoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with keras.StatelessScope(self.critics.mapping(self.critics.master.value)):

@@ -100,7 +100,7 @@ def _mel(codec: Codec, audio: np.ndarray, codes: object) -> float:
     decoded = codec.decoder(codec.quantizer.decode(codes))[:, codec.latency :, 0]
     scales = tuple(range(len(losses.MEL_SECONDS)))
     reference = ops.convert_to_tensor(audio[:, : -codec.latency, 0])
-    return float(ops.mean(losses.mel_distances(reference, decoded, codec.config.sample_rate, scales)))
+    return float(ops.mean(losses.mel_distances(reference, decoded, codec.config.sample_rate, scales).log))
 
 
 def _error(codec: Codec, latents: object, codes: object) -> float:
