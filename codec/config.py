@@ -11,9 +11,8 @@ import json
 from codec.errors import PresetError
 
 SHIPPED_CODEBOOKS = (3, 6, 12, 24)
-PULSE_PERIOD = (
-    256  # spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the pulses' phase begins anew
-)
+# Spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the phase of the decoder's pulses begins anew.
+PULSE_PERIOD = 256
 
 
 @dataclasses.dataclass(frozen=True)

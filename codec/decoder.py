@@ -128,8 +128,9 @@ class Head(StreamingLayer):
             config.mel_bands,
             2 * config.phase_bins,
             2 * config.synthesis_bins,
+            1,
         )
-        ends = np.cumsum([*sizes, 1])
+        ends = np.cumsum(sizes)
         features, energies, low, noise, unknown, restarts = ops.split(x, [int(end) for end in ends], axis=-1)
         low_parts, noise_parts = ops.split(low, 2, axis=-1), ops.split(noise, 2, axis=-1)
         logits = ops.concatenate([self.pitch(features), restarts], axis=-1)

@@ -215,9 +215,7 @@ class _Quantizer:
         dim, first = self.base_dim, self.base_codebooks
         words = self.books[np.arange(codes.shape[-1]), codes]  # [batch, frame, codebook, latent_dim]
         total = np.add.reduce(words[:, :, first:], axis=2)
-        bases = np.add.reduce(
-            words[:, :, :first, :dim], axis=2
-        )  # differences, until the ones before are added
+        bases = np.add.reduce(words[:, :, :first, :dim], axis=2)  # at first differences from those before
         base = self._begun(step, codes)
         for frames in self._lockstep(codes):
             bases[:, frames] += base[:, : bases[:, frames].shape[1]] @ self.prediction

@@ -61,7 +61,7 @@ class Pulses(StreamingLayer):
         spectra = ops.matmul(lobes, turns)  # [batch, spectral frame, bin, 2]
         parts = ops.concatenate([spectra[..., 0], spectra[..., 1]], axis=-1)
         parts = parts * ops.expand_dims(ops.cast(voiced, "float32"), -1)
-        return ops.stop_gradient(parts), ops.stack([halves[:, -1], phase[:, -1]], axis=1)
+        return parts, ops.stack([halves[:, -1], phase[:, -1]], axis=1)
 
 
 def _since(total: Tensor, begun: Tensor) -> Tensor:

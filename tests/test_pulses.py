@@ -51,9 +51,8 @@ def test_spectra_are_those_of_real_pulses(number: int) -> None:
     """Of a sum of cosines with the phases that the steps add up to, cut and windowed as the synthesis does."""
     found, hop, count = spectra(steady(number, 20)), CONFIG.spectral_hop, CONFIG.short_window
     turns = 2 * half_steps(CONFIG)[number] / PHASE_STEPS  # from frame to frame
-    times = (
-        np.arange(21 * hop) / hop - 1 + 0.5
-    )  # in frames: frame 0 is centred on `hop`, half a step after silence
+    # In frames: frame 0 is centred on `hop`, half a step after silence.
+    times = np.arange(21 * hop) / hop - 0.5
     harmonics = np.arange(1, int(1.2 * CONFIG.direction_limit / pitches()[number]))
     sound = np.cos(2 * np.pi * turns * harmonics[:, None] * times).sum(axis=0)
     frames = np.stack([sound[hop * n : hop * n + count] for n in range(20)]) * synthesis_window(CONFIG)

@@ -101,8 +101,7 @@ class Decoded(NamedTuple):
 def decode(codec: Codec, latents: Tensor, arrays: Arrays) -> Decoded:
     """Decode latents from silence, without the emphasis."""
     decoder = codec.decoder
-    start = decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
-    *network, head, overlap = start
+    *network, head, overlap = decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
     features, _ = decoder.features(latents, network)
     spectrum, _ = decoder.head.step(features, head)
     audio, _ = decoder.synthesis.step(spectrum, overlap)
@@ -113,7 +112,7 @@ def pitch_loss(codec: Codec, arrays: Arrays, decoded: Decoded) -> Tensor:
     """How far the decoder's pitch is from the source's; decoded frame t is centred on the first sample of its block."""
     config = codec.config
     scores, energy = pitch.pitch_scores(arrays.audio[..., 0], config.sample_rate, config.spectral_hop)
-    return pitch.pitch_loss(ops.stop_gradient(scores), ops.stop_gradient(energy), decoded.pitch_logits)
+    return pitch.pitch_loss(scores, energy, decoded.pitch_logits)
 
 
 def source(codec: Codec, arrays: Arrays) -> Tensor:
