@@ -30,8 +30,10 @@ class CodecConfig:
     direction_limit: int = 2000  # Hz; from there up the directions of the decoder's bins are noise
     envelope_dim: int = 28  # latents of the envelope path
     phase_dim: int = 36  # latents of the phase path
+    detail_dim: int = 32  # latents of the detail path, more of the envelope
     num_codebooks: int = 24
     base_codebooks: int = 3  # the first of them, which code the envelope part from frame to frame
+    core_codebooks: int = 12  # those of low bitrates, which code no detail
     codebook_size: int = 1024
     encoder_fine_width: int = 256  # channels at 100 Hz
     encoder_width: int = 320  # channels at 50 Hz
@@ -53,10 +55,9 @@ class CodecConfig:
             )
         if self.codebook_size & (self.codebook_size - 1):
             raise ValueError(f"`codebook_size` must be a power of two, found {self.codebook_size}")
-        if self.base_codebooks > self.num_codebooks:
-            raise ValueError(
-                f"`base_codebooks` {self.base_codebooks} are more than `num_codebooks` {self.num_codebooks}"
-            )
+        if self.base_codebooks > min(self.core_codebooks, self.num_codebooks):
+            found = f"{self.core_codebooks} `core_codebooks` and {self.num_codebooks} `num_codebooks`"
+            raise ValueError(f"`base_codebooks` {self.base_codebooks} are more than {found}")
         for name in ("spectrum_limit", "phase_limit", "direction_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
@@ -106,6 +107,11 @@ class CodecConfig:
 
     @property
     def latent_dim(self) -> int:
+        return self.core_dim + self.detail_dim
+
+    @property
+    def core_dim(self) -> int:
+        """Latents of the envelope path and the phase path, the first ones: all that low bitrates code."""
         return self.envelope_dim + self.phase_dim
 
     @property

@@ -274,6 +274,9 @@ class Decoder(StreamingLayer):
         self.phase_map = keras.layers.Dense(
             4 * config.phase_bins, use_bias=False, dtype="float32", name="phase_map"
         )
+        self.detail_map = keras.layers.Dense(
+            2 * config.mel_bands, use_bias=False, dtype="float32", name="detail_map"
+        )
         self.head, self.synthesis = Head(config), Synthesis(config)
         self.emphasize = Emphasis(config)
 
@@ -284,6 +287,7 @@ class Decoder(StreamingLayer):
         self.fine.build((None, None, config.decoder_fine_width))
         self.envelope_map.build((None, None, config.envelope_dim))
         self.phase_map.build((None, None, config.phase_dim))
+        self.detail_map.build((None, None, config.detail_dim))
         self.head.build((None, None, None))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -317,10 +321,14 @@ class Decoder(StreamingLayer):
         directions, _ = self.noise_directions.step(fine, noise_state)
         noise, noise_state = self.noise.step(fine, noise_state)
         fine, fine_state = self.fine.step(fine + self.noise_map(noise), fine_state)
-        x = ops.cast(x, "float32")
-        energies = split(self.envelope_map(x[..., : self.config.envelope_dim]))
-        low = split(self.phase_map(x[..., self.config.envelope_dim :]))
-        told = ops.sum(ops.square(x[..., self.config.envelope_dim :]), axis=-1, keepdims=True)
+        envelope, phase, detail = ops.split(
+            ops.cast(x, "float32"), [self.config.envelope_dim, self.config.core_dim], axis=-1
+        )
+        energies, low = (
+            split(self.envelope_map(envelope) + self.detail_map(detail)),
+            split(self.phase_map(phase)),
+        )
+        told = ops.sum(ops.square(phase), axis=-1, keepdims=True)
         unknown = ops.repeat(ops.exp(-told), 2, axis=1)
         parts = [ops.cast(fine, "float32"), energies, low, directions, unknown, restarts]
         return ops.concatenate(parts, axis=-1), (coarse_state, noise_state, fine_state)

@@ -1,10 +1,10 @@
-r"""Audio to latents: a network, and around it the two linear paths of the PCA start.
+r"""Audio to latents: a network, and around it the linear paths of the PCA start.
 
     audio -> Analysis -> network ---------------------> + -> centre, scale -> latents
-                    \--> mel bands of both frames --> envelope part
+                    \--> mel bands of both frames --> envelope part, detail part
                      \-> low bins of both frames ---> phase part
 
-At the start the network adds next to nothing and the two maps, principal components of the corpus, make the latents;
+At the start the network adds next to nothing and the maps, principal components of the corpus, make the latents;
 all of it trains on from there.
 """
 
@@ -21,7 +21,7 @@ from codec.config import CodecConfig
 from codec.layers import ConvNeXtBlock, dense, layer_norm
 from codec.spectral import Analysis
 from codec.streaming import Serial, State, StreamingLayer, Tensor
-from codec.tables import BAND_SCALE, VARIANCE_FLOOR, latent_shares, variance_targets
+from codec.tables import BAND_SCALE, VARIANCE_FLOOR, LatentBlock, latent_blocks
 
 
 class Moments(NamedTuple):
@@ -39,26 +39,24 @@ def moments(values: Tensor) -> Moments:
 class Standardize(StreamingLayer):
     """Centre each dimension and scale each block of them by one number, from running statistics.
 
-    One number for a block keeps its dimensions' proportions, which decide where the quantizer spends its bits. Each
-    block's share of the variance is fixed: left to itself, training grew the phase block from 15 % to 60 % in 500
+    One number for a block keeps its dimensions' proportions, which decide where the quantizer spends its bits. The
+    variance of each block is fixed: left to itself, training grew the phase block from 15 % to 60 % in 500
     steps, and what the envelope lost was heard at every rate.
 
     Args:
-        shares: of each block, its number of dimensions and its share of the variance; the whole has a variance of
-            one a dimension.
+        blocks: one after the other.
     """
 
-    def __init__(self, shares: tuple[tuple[int, float], ...], **kwargs: Any) -> None:
+    def __init__(self, blocks: tuple[LatentBlock, ...], **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
-        dims = np.array([dim for dim, _ in shares])
-        self.blocks = np.repeat(np.eye(len(shares), dtype=np.float32), dims, axis=0)  # [dim, block]
-        self.dims = dims.astype(np.float32)
-        self.targets = variance_targets(shares)
+        dims, variances = zip(*blocks, strict=True)
+        self.blocks = np.repeat(np.eye(len(blocks), dtype=np.float32), dims, axis=0)  # [dim, block]
+        self.dims, self.targets = np.array(dims, np.float32), np.array(variances, np.float32)
         self.mean = self.add_weight(
             (len(self.blocks),), "zeros", trainable=False, aggregation="mean", name="mean"
         )
         self.variance = self.add_weight(
-            (len(shares),),
+            (len(blocks),),
             lambda shape, dtype: ops.convert_to_tensor(self.targets, dtype),
             trainable=False,
             aggregation="mean",
@@ -116,7 +114,10 @@ class Encoder(StreamingLayer):
         self.phase_map = keras.layers.Dense(
             config.phase_dim, use_bias=False, dtype="float32", name="phase_map"
         )
-        self.standardize = Standardize(latent_shares(config))
+        self.detail_map = keras.layers.Dense(
+            config.detail_dim, use_bias=False, dtype="float32", name="detail_map"
+        )
+        self.standardize = Standardize(latent_blocks(config))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         config = self.config
@@ -125,6 +126,7 @@ class Encoder(StreamingLayer):
         self.coarse.build((None, None, 2 * config.encoder_fine_width))
         self.envelope_map.build((None, None, 2 * config.mel_bands))
         self.phase_map.build((None, None, 4 * config.phase_bins))
+        self.detail_map.build((None, None, 2 * config.mel_bands))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], None, self.config.latent_dim)
@@ -148,10 +150,11 @@ class Encoder(StreamingLayer):
         return self.standardize.step(latents, ())[0], (fine_state, coarse_state)
 
     def linear_paths(self, features: Tensor) -> Tensor:
-        """The envelope part, then the phase part: [batch, spectral frame, features] -> [batch, frame, latent_dim]."""
+        """Envelope, phase and detail: [batch, spectral frame, features] -> [batch, frame, latent_dim]."""
         _, bands, low = self.analysis.slices
-        envelope = self.envelope_map(pair(features[..., bands] / BAND_SCALE))
-        return ops.concatenate([envelope, self.phase_map(pair(features[..., low]))], axis=-1)
+        energies, bins = pair(features[..., bands] / BAND_SCALE), pair(features[..., low])
+        parts = [self.envelope_map(energies), self.phase_map(bins), self.detail_map(energies)]
+        return ops.concatenate(parts, axis=-1)
 
 
 def pair(x: Tensor) -> Tensor:

@@ -51,13 +51,12 @@ from codec.tables import (
     emphasis_contrast,
     emphasis_strength,
     emphasis_weights,
-    latent_shares,
+    latent_blocks,
     magnitude_offset,
     noise_directions,
     noise_share,
     noise_table,
     synthesis_window,
-    variance_targets,
 )
 
 
@@ -133,9 +132,11 @@ class _Encoder:
         self.config, self.weights = config, weights
         self.window, self.bands = analysis_window(config).astype(np.float64), band_weights(config)
         self.low_bins = _low_bins(config)
-        shares = latent_shares(config)
-        scales = np.sqrt(weights["encoder.standardize.variance"] / variance_targets(shares) + VARIANCE_FLOOR)
-        self.scale = np.repeat(scales, [dim for dim, _ in shares]).astype(np.float32)
+        dims, variances = zip(*latent_blocks(config), strict=True)
+        scales = np.sqrt(
+            weights["encoder.standardize.variance"] / np.array(variances, np.float32) + VARIANCE_FLOOR
+        )
+        self.scale = np.repeat(scales, dims).astype(np.float32)
 
     def latents(self, step: Step, audio: np.ndarray) -> np.ndarray:
         features = [self._features(frames) for (frames,) in _seconds(self.config, self._frames(step, audio))]
@@ -149,9 +150,10 @@ class _Encoder:
         coarse = step.blocks("encoder.coarse.layers", range(1, last), coarse)
         coarse = step.norm(f"encoder.coarse.layers.{last}.layer", coarse)
         latents = step.dense(f"encoder.coarse.layers.{last + 1}.layer", coarse)
-        envelope = self.config.envelope_dim
-        latents[..., :envelope] += step.dense("encoder.envelope_map", _pair(energies))
-        latents[..., envelope:] += step.dense("encoder.phase_map", _pair(low))
+        envelope, phase, detail = np.split(latents, [self.config.envelope_dim, self.config.core_dim], axis=-1)
+        envelope += step.dense("encoder.envelope_map", _pair(energies))
+        phase += step.dense("encoder.phase_map", _pair(low))
+        detail += step.dense("encoder.detail_map", _pair(energies))
         latents -= step.weights["encoder.standardize.mean"]
         latents /= self.scale
         return latents
@@ -187,6 +189,7 @@ class _Quantizer:
     def __init__(self, config: CodecConfig, weights: Weights, candidates: int) -> None:
         self._candidates = candidates
         self.base_codebooks, self.base_dim = config.base_codebooks, config.envelope_dim
+        self.core_codebooks, self.core_dim = config.core_codebooks, config.core_dim
         self.second = config.restart_frames
         self.books, self.prediction = weights["quantizer.codebooks"], weights["quantizer.prediction"]
 
@@ -207,7 +210,8 @@ class _Quantizer:
                 codes[:, frames, :first] = found.codes.reshape(*targets.shape[:2], first)
                 left[:, frames, :dim] -= found.bases.reshape(targets.shape)
         step.after["base"] = latents[:, -1, :dim] - left[:, -1, :dim]
-        others = self._beam.search(left.reshape(-1, left.shape[-1]), range(first, num_codebooks))
+        coded = self.core_dim if num_codebooks <= self.core_codebooks else left.shape[-1]
+        others = self._beam.search(left[..., :coded].reshape(-1, coded), range(first, num_codebooks))
         codes[..., first:] = others.codes.reshape(*codes.shape[:2], -1)
         return codes
 
@@ -257,10 +261,10 @@ class _Decoder:
         fine += self.noise[numbers]
         fine = step.blocks("decoder.fine.layers", range(config.decoder_fine_blocks), fine)
         fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
-        energies = _split(step.dense("decoder.envelope_map", latents[..., : config.envelope_dim]))
-        low = _split(step.dense("decoder.phase_map", latents[..., config.envelope_dim :]))
-        told = latents[..., config.envelope_dim :]
-        unknown = np.repeat(np.exp(-np.einsum("btd,btd->bt", told, told)), 2, axis=1)
+        envelope, phase, detail = np.split(latents, [config.envelope_dim, config.core_dim], axis=-1)
+        energies = step.dense("decoder.envelope_map", envelope) + step.dense("decoder.detail_map", detail)
+        energies, low = _split(energies), _split(step.dense("decoder.phase_map", phase))
+        unknown = np.repeat(np.exp(-np.einsum("btd,btd->bt", phase, phase)), 2, axis=1)
         parts = _seconds(config, fine, energies, _complex(low), unknown, numbers)
         pieces = [self._pieces(self._emphasize(self._spectrum(step, *part), strength)) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))

@@ -58,6 +58,8 @@ class Codec(keras.Model):
             config.codebook_size,
             config.base_codebooks,
             config.envelope_dim,
+            config.core_codebooks,
+            config.core_dim,
             name="quantizer",
         )
         self.decoder = Decoder(config, dtype=dtype, name="decoder")

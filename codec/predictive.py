@@ -11,6 +11,9 @@ one frame before, and these codebooks code the difference; the others code what 
                                                                                         |
     latents - base --------------------------------------> the other codebooks ---------+
 
+The last dimensions are details of the envelope, too small for a low bitrate: the first codebooks, the core, leave them
+at zero, their mean, and those after them code them with the rest.
+
 The prediction uses the base alone, so every row of codes may be cut down to its base codebooks: a lower bitrate
 stays a prefix. Whoever codes a file begins it anew each second, from a base of zero, the mean.
 
@@ -45,6 +48,8 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         codebook_size: codewords of each.
         base_codebooks: stages that code the base. A prefix of fewer decodes too, if it was coded as one.
         base_dim: leading dimensions that the base covers; its codewords are zero in the others.
+        core_codebooks: stages that code no detail, those of the base among them.
+        core_dim: leading dimensions that are not detail; the core's codewords are zero in the others.
         decay: of the moving averages, per training step.
     """
 
@@ -54,24 +59,31 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         codebook_size: int,
         base_codebooks: int,
         base_dim: int,
+        core_codebooks: int,
+        core_dim: int,
         decay: float = 0.99,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_codebooks, codebook_size, decay, **kwargs)
-        if not 1 <= base_codebooks <= num_codebooks or base_dim < 1:
-            found = f"{base_codebooks} and {base_dim}"
-            raise ValueError(f"need 1 <= base_codebooks <= {num_codebooks} and base_dim >= 1, found {found}")
+        if not 1 <= base_codebooks <= min(core_codebooks, num_codebooks) or not 1 <= base_dim <= core_dim:
+            found = f"{base_codebooks}, {core_codebooks} and {num_codebooks}; {base_dim} and {core_dim}"
+            raise ValueError(
+                "need 1 <= base_codebooks <= core_codebooks, num_codebooks and 1 <= base_dim <= core_dim, "
+                f"found {found}"
+            )
         self.base_codebooks, self.base_dim = base_codebooks, base_dim
+        self.core_codebooks, self.core_dim = core_codebooks, core_dim
         drawn = self.initializer
         self.initializer = lambda shape, dtype=None: self._confined(drawn(shape, dtype))
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; codebooks and prediction travel with the weights."""
-        return {**super().get_config(), "base_codebooks": self.base_codebooks, "base_dim": self.base_dim}
+        names = ("base_codebooks", "base_dim", "core_codebooks", "core_dim")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if self.base_dim > (input_shape[-1] or 0):
-            raise ValueError(f"base_dim {self.base_dim} is more than the latents' {input_shape[-1]}")
+        if self.core_dim > (input_shape[-1] or 0):
+            raise ValueError(f"core_dim {self.core_dim} is more than the latents' {input_shape[-1]}")
         super().build(input_shape)
         self.prediction = self.add_weight(
             (self.base_dim, self.base_dim),
@@ -82,7 +94,7 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
         )
 
     def start(self, codebooks: Tensor) -> None:
-        """Begin at given codewords [codebook, codebook_size, dim]; those of the base lose what lies outside of it."""
+        """Begin at given codewords [codebook, codebook_size, dim]; those of base and core lose what is outside."""
         super().start(self._confined(ops.convert_to_tensor(codebooks, "float32")))
 
     def initial_state(self, batch_size: int | Tensor) -> State:
@@ -166,13 +178,16 @@ class PredictiveQuantizer(ResidualVectorQuantizer):
             return predicted, base
         left = self._rows(latents) - self._rows_of_base(bases)
         others = descend(left, books[self.base_codebooks :])
-        return predicted, Descent(*(ops.concatenate(parts) for parts in zip(base, others, strict=True)))
+        descent = Descent(*(ops.concatenate(parts) for parts in zip(base, others, strict=True)))
+        return predicted, descent._replace(targets=self._confined(descent.targets))
 
-    def _confined(self, codebooks: Tensor) -> Tensor:
-        """Codewords [codebook, codebook_size, dim] of which those of the base are zero outside of it."""
-        stage, dim = np.arange(codebooks.shape[0])[:, None, None], np.arange(codebooks.shape[2])
-        inside = (stage >= self.base_codebooks) | (dim < self.base_dim)
-        return codebooks * inside.astype(np.float32)
+    def _confined(self, vectors: Tensor) -> Tensor:
+        """Of [codebook, any, dim] what base and core can code: zero outside of them."""
+        stage, dim = np.arange(vectors.shape[0])[:, None, None], np.arange(vectors.shape[2])
+        inside = ((stage >= self.base_codebooks) | (dim < self.base_dim)) & (
+            (stage >= self.core_codebooks) | (dim < self.core_dim)
+        )
+        return vectors * inside.astype(np.float32)
 
     def _widened(self, base: Tensor) -> Tensor:
         """[..., base_dim] -> [..., dim], zero where the base does not reach."""

@@ -49,7 +49,7 @@ class Quality:
 
     @property
     def price(self) -> float:
-        """What a codebook costs, as a part of the latents' variance."""
+        """What a codebook costs, as a part of the latents' variance, details left out."""
         return float(np.exp(np.interp(self.level, LEVELS, np.log(PRICES))))
 
     @property
@@ -75,6 +75,7 @@ class Choice:
         level = np.sqrt((power + np.concatenate([before, power[:, :-1]], axis=1)) / 2)
         self._power = power[:, -1:]
         errors = errors_after(codes, self._codec.codebooks)
+        errors *= config.latent_dim / config.core_dim  # as parts of the variance of all but details
         known = [level[..., None], flatness(frames, config.sample_rate)[..., None], errors]
         self._heard.append(np.concatenate(known, axis=-1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from codec.config import CodecConfig
@@ -17,6 +19,7 @@ VARIANCE_FLOOR = 1e-8  # of a latent, relative to its target
 PHASE_SHARE = (
     0.25  # of the latents' variance; the first codebooks carry none of it, so the envelope bears this much
 )
+DETAIL_SHARE = 0.02  # of as much variance again
 
 NOISE_PERIOD = 4096  # spectral frames, 41 s
 NOISE_APART = 1000  # spectral frames from one channel's noise to the next one's: side is no copy of mid
@@ -187,12 +190,17 @@ def emphasis_strength(num_codebooks: int) -> float:
     return EMPHASIS * min(1.0, EMPHASIS_CODEBOOKS / max(1, num_codebooks))
 
 
-def latent_shares(config: CodecConfig) -> tuple[tuple[int, float], ...]:
-    """Of each block of the latents its number of dimensions and its share of the variance."""
-    return (config.envelope_dim, 1 - PHASE_SHARE), (config.phase_dim, PHASE_SHARE)
+class LatentBlock(NamedTuple):
+    """Some of the latents, side by side: how many, and the variance that they have in the mean."""
+
+    dim: int
+    variance: float
 
 
-def variance_targets(shares: tuple[tuple[int, float], ...]) -> np.ndarray:
-    """The variance a dimension of each block is given, so that the mean over all dimensions is one."""
-    total = sum(dim for dim, _ in shares)
-    return np.array([share * total / dim for dim, share in shares], np.float32)
+def latent_blocks(config: CodecConfig) -> tuple[LatentBlock, ...]:
+    """Envelope, phase and detail; the mean variance of the first two is one."""
+    dims = config.envelope_dim, config.phase_dim, config.detail_dim
+    shares = 1 - PHASE_SHARE, PHASE_SHARE, DETAIL_SHARE
+    return tuple(
+        LatentBlock(dim, share * config.core_dim / dim) for dim, share in zip(dims, shares, strict=True)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codec.config import CodecConfig
-from codec.tables import PITCHES, latent_shares
+from codec.tables import PITCHES, latent_blocks
 
 
 def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
@@ -21,8 +21,9 @@ def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
         **_dense_shapes(f"encoder.coarse.layers.{last + 1}.layer", coarse, dim),
         **_dense_shapes("encoder.envelope_map", 2 * config.mel_bands, config.envelope_dim),
         "encoder.phase_map.kernel": (4 * config.phase_bins, config.phase_dim),
+        "encoder.detail_map.kernel": (2 * config.mel_bands, config.detail_dim),
         "encoder.standardize.mean": (dim,),
-        "encoder.standardize.variance": (len(latent_shares(config)),),
+        "encoder.standardize.variance": (len(latent_blocks(config)),),
         "quantizer.codebooks": (config.num_codebooks, config.codebook_size, dim),
         "quantizer.prediction": (config.envelope_dim, config.envelope_dim),
     }
@@ -42,6 +43,7 @@ def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
         **_norm_shapes(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine),
         **_dense_shapes("decoder.envelope_map", config.envelope_dim, 2 * config.mel_bands),
         "decoder.phase_map.kernel": (config.phase_dim, 4 * config.phase_bins),
+        "decoder.detail_map.kernel": (config.detail_dim, 2 * config.mel_bands),
         **_dense_shapes("decoder.head.magnitude", fine, bins),
         **_dense_shapes("decoder.head.direction", fine, 2 * config.direction_bins),
         **_dense_shapes("decoder.head.low_gain", fine, config.phase_bins),

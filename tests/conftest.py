@@ -34,6 +34,7 @@ def tiny_config() -> CodecConfig:
         spectrum_limit=4000,
         envelope_dim=6,
         phase_dim=6,
+        detail_dim=4,
         encoder_fine_width=8,
         encoder_width=8,
         encoder_blocks=1,

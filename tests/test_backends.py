@@ -31,7 +31,7 @@ Outcomes = dict[str, np.ndarray]
 def preset(tiny_config: CodecConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(2)
     codec = Codec(dataclasses.replace(tiny_config, num_codebooks=3, codebook_size=16))
-    codec.quantizer.start(white(3, 16, 12) * np.float32([1, 0.6, 0.4])[:, None, None])
+    codec.quantizer.start(white(3, 16, codec.config.latent_dim) * np.float32([1, 0.6, 0.4])[:, None, None])
     codec.decoder.head.magnitude.kernel.assign(0.1 * white(*codec.decoder.head.magnitude.kernel.shape))
     directory = tmp_path_factory.mktemp("both")
     save_codec(codec, directory, "# Both\n")

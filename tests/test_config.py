@@ -31,7 +31,8 @@ def configs(draw: st.DrawFn) -> CodecConfig:
     codebooks = draw(st.integers(1, 40))
     sizes = {
         "num_codebooks": codebooks,
-        "base_codebooks": draw(st.integers(1, codebooks)),
+        "base_codebooks": (base := draw(st.integers(1, codebooks))),
+        "core_codebooks": draw(st.integers(base, 40)),
         "codebook_size": 2 ** draw(st.integers(0, 14)),
     }
     return CodecConfig(sample_rate=rate, hop_length=hop, **values, **limits, **sizes)
@@ -58,7 +59,7 @@ def test_rates_round_trip_and_rise(config: CodecConfig) -> None:
 
 def test_the_default() -> None:
     config = CodecConfig()
-    assert (config.frame_rate, config.latent_dim, config.bits_per_code) == (50.0, 64, 10)
+    assert (config.frame_rate, config.latent_dim, config.bits_per_code) == (50.0, 96, 10)
     assert config.bitrates == (1500, 3000, 6000, 12000)
     assert [config.num_codebooks_for(rate) for rate in config.bitrates] == [3, 6, 12, 24]
     assert (config.spectral_hop, config.long_window, config.short_window) == (480, 1920, 960)
@@ -87,7 +88,8 @@ def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
         ({"hop_length": 961}, "must be even"),
         ({"hop_length": 962}, "divide the sample rate"),
         ({"codebook_size": 1000}, "power of two, found 1000"),
-        ({"base_codebooks": 25}, "25 are more than `num_codebooks` 24"),
+        ({"base_codebooks": 25, "core_codebooks": 25}, "25 are more than 25 .* and 24 `num_codebooks`"),
+        ({"core_codebooks": 2}, "3 are more than 2 `core_codebooks`"),
         ({"spectrum_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 49}, "below the first bin"),

@@ -162,7 +162,7 @@ def test_the_first_numbers_of_the_noise_never_change() -> None:
 def test_each_item_may_begin_elsewhere_in_the_noise(decoder: Decoder, tiny_config: CodecConfig) -> None:
     x = np.repeat(white(1, 4, tiny_config.latent_dim), 2, axis=0)
     same = decoder(x).numpy()
-    np.testing.assert_array_equal(same[0], same[1])
+    np.testing.assert_allclose(same[0], same[1], atol=1e-6)  # rows may be multiplied in another order
     moved = decoder.step(x, decoder.initial_state(2, np.array([0, 9], np.int32)))[0].numpy()
     np.testing.assert_allclose(moved[0], same[0], atol=1e-6)
     assert np.abs(moved[1] - same[1]).max() > 1e-4

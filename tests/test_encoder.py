@@ -1,4 +1,4 @@
-"""Audio to latents: streaming, the two linear paths, and the running statistics."""
+"""Audio to latents: streaming, the linear paths, and the running statistics."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contract import check_streams, white
 
 from codec.config import CodecConfig
 from codec.encoder import Encoder, Standardize, moments, pair
-from codec.tables import BAND_SCALE
+from codec.tables import BAND_SCALE, LatentBlock
 
-SHARES = ((3, 0.8), (1, 0.2))
+BLOCKS = (LatentBlock(3, 0.8 * 4 / 3), LatentBlock(1, 0.2 * 4))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_the_encoder_streams(encoder: Encoder, tiny_config: CodecConfig) -> None
 
 
 def test_standardize_streams() -> None:
-    layer = Standardize(SHARES)
+    layer = Standardize(BLOCKS)
     layer.mean.assign([1, 2, 3, 4])
     layer.variance.assign([4, 9])
     check_streams(layer, white(2, 12, 4))
@@ -51,8 +51,9 @@ def test_the_linear_paths_in_numpy(encoder: Encoder, tiny_config: CodecConfig) -
     energies = (features[:, bands] / BAND_SCALE).reshape(6, -1)
     envelope = energies @ encoder.envelope_map.kernel.numpy() + encoder.envelope_map.bias.numpy()
     phase = features[:, low].reshape(6, -1) @ encoder.phase_map.kernel.numpy()
+    detail = energies @ encoder.detail_map.kernel.numpy()
     found = encoder.linear_paths(features[None]).numpy()[0]
-    np.testing.assert_allclose(found, np.concatenate([envelope, phase], axis=-1), atol=1e-4)
+    np.testing.assert_allclose(found, np.concatenate([envelope, phase, detail], axis=-1), atol=1e-4)
 
 
 def test_the_network_does_not_see_the_low_bins_of_the_phase_path(encoder: Encoder) -> None:
@@ -60,9 +61,9 @@ def test_the_network_does_not_see_the_low_bins_of_the_phase_path(encoder: Encode
     assert width == encoder.analysis.slices[1].stop
 
 
-def test_statistics_settle_and_hold_the_shares() -> None:
-    """Whatever the blocks bring, their shares of the variance are those promised; within a block proportions stay."""
-    layer, generator = Standardize(SHARES), np.random.default_rng(2)
+def test_statistics_settle_and_hold_the_variances() -> None:
+    """Whatever the blocks bring, their variances are those promised; within a block proportions stay."""
+    layer, generator = Standardize(BLOCKS), np.random.default_rng(2)
     sizes, means = np.array([2, 1, 0.5, 30]), np.array([5, -3, 0.5, 100])
     for _ in range(120):
         x = (generator.standard_normal((4, 50, 4)) * sizes + means).astype(np.float32)
@@ -77,7 +78,7 @@ def test_statistics_settle_and_hold_the_shares() -> None:
 
 
 def test_one_update_in_numpy() -> None:
-    layer, x = Standardize(SHARES), white(1, 8, 4)
+    layer, x = Standardize(BLOCKS), white(1, 8, 4)
     mean, variance = np.array([1, -1, 0, 2]), np.array([4.0, 0.25])
     layer.mean.assign(mean)
     layer.variance.assign(variance)
@@ -94,9 +95,9 @@ def test_one_update_in_numpy() -> None:
 
 
 def test_nothing_is_changed_before_the_first_update() -> None:
-    np.testing.assert_allclose(Standardize(SHARES)(white(1, 3, 4)), white(1, 3, 4), atol=1e-5)
+    np.testing.assert_allclose(Standardize(BLOCKS)(white(1, 3, 4)), white(1, 3, 4), atol=1e-5)
 
 
 def test_statistics_are_no_trained_weights() -> None:
-    layer = Standardize(SHARES)
+    layer = Standardize(BLOCKS)
     assert len(layer.non_trainable_variables) == 2 and not layer.trainable_variables

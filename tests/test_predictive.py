@@ -14,18 +14,24 @@ from codec.predictive import PredictiveQuantizer
 from codec.quantizer import ResidualVectorQuantizer
 from codec.training.start import linear_prediction, start_codebooks
 
-STAGES, BASE, SIZE, DIM, BASE_DIM = 5, 2, 16, 6, 4
+STAGES, BASE, CORE, SIZE = 5, 2, 3, 16
+DIM, BASE_DIM, CORE_DIM = 6, 4, 5
 LATENTS = white(3, 20, DIM, seed=5)
 
 
 def quantizer() -> PredictiveQuantizer:
-    layer = PredictiveQuantizer(STAGES, SIZE, BASE, BASE_DIM)
+    layer = PredictiveQuantizer(STAGES, SIZE, BASE, BASE_DIM, CORE, CORE_DIM)
     layer.build((None, None, DIM))
     layer.start(0.6 ** np.arange(STAGES, dtype=np.float32)[:, None, None] * white(STAGES, SIZE, DIM, seed=21))
     layer.prediction.assign(
         0.7 * np.eye(BASE_DIM, dtype=np.float32) + 0.1 * white(BASE_DIM, BASE_DIM, seed=8)
     )
     return layer
+
+
+def reach(stage: int) -> int:
+    """How many of the dimensions a stage codes."""
+    return BASE_DIM if stage < BASE else CORE_DIM if stage < CORE else DIM
 
 
 def numpy_codes(layer: PredictiveQuantizer, latents: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,8 +43,7 @@ def numpy_codes(layer: PredictiveQuantizer, latents: np.ndarray, count: int) -> 
         total, codes = predicted, []
         for stage in range(count):
             target = frame - total
-            if stage < BASE:
-                target = np.where(np.arange(DIM) < BASE_DIM, target, 0)
+            target = np.where(np.arange(DIM) < reach(stage), target, 0)
             codes.append(int(np.argmin(np.square(target - books[stage]).sum(axis=-1))))
             total = total + books[stage, codes[-1]]
             if stage == min(BASE, count) - 1:
@@ -109,7 +114,7 @@ class TestInTraining:
             for count in range(1, active + 1):
                 left = LATENTS[item] - numpy_codes(layer, LATENTS[item], max(count, BASE))[1]
                 if count >= BASE:  # of the base's first stage the loop knows no sum at this rate
-                    inside = np.arange(DIM) < (BASE_DIM if count <= BASE else DIM)
+                    inside = np.arange(DIM) < reach(count - 1)
                     total += np.sum(np.square(left) * inside)
         first = found.errors[0].numpy() * 3 * 20 * DIM
         assert found.commitment.numpy() * 3 * 20 * DIM == pytest.approx(total + first, rel=1e-4)
@@ -122,17 +127,18 @@ class TestInTraining:
             total = ops.sum(target * layer.quantize_latents(latents, self.active).quantized)
         np.testing.assert_array_equal(tape.gradient(total, latents), target)
 
-    def test_base_codewords_stay_within_the_base(self) -> None:
+    def test_codewords_of_base_and_core_stay_within_them(self) -> None:
         layer = quantizer()
         before = layer.codebooks.numpy()
-        assert not before[:BASE, :, BASE_DIM:].any()
         for _ in range(3):
             layer.update(layer.quantize_latents(LATENTS, self.active).movement)
-        assert not layer.codebooks.numpy()[:BASE, :, BASE_DIM:].any()
+        for books in (before, layer.codebooks.numpy()):
+            assert not books[:BASE, :, BASE_DIM:].any() and not books[:CORE, :, CORE_DIM:].any()
+            assert books[BASE, :, BASE_DIM].any() and books[CORE, :, CORE_DIM].any()
         assert np.abs(layer.codebooks.numpy() - before).max() > 1e-3
 
     def test_base_codebooks_alone_are_a_stack_too(self) -> None:
-        layer = PredictiveQuantizer(2, SIZE, 2, BASE_DIM)
+        layer = PredictiveQuantizer(2, SIZE, 2, BASE_DIM, 2, DIM)
         layer.build((None, None, DIM))
         found = layer.quantize_latents(LATENTS, np.int32([2, 2, 2]))
         np.testing.assert_allclose(found.quantized, layer.decode(layer.encode(LATENTS, 2)), atol=1e-5)
@@ -152,7 +158,7 @@ def slow_latents(segments: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def started() -> PredictiveQuantizer:
-    layer = PredictiveQuantizer(STAGES, SIZE, BASE, BASE_DIM)
+    layer = PredictiveQuantizer(STAGES, SIZE, BASE, BASE_DIM, CORE, CORE_DIM)
     layer.build((None, None, DIM))
     start_codebooks(layer, slow_latents(80), iterations=4, seed=0)
     return layer
@@ -177,6 +183,7 @@ class TestStart:
     def test_begins_no_stage_outside_its_part(self, started: PredictiveQuantizer) -> None:
         books = started.codebooks.numpy()
         assert not books[:BASE, :, BASE_DIM:].any() and books[BASE:, :, BASE_DIM:].any()
+        assert not books[:CORE, :, CORE_DIM:].any() and books[CORE:, :, CORE_DIM:].any()
 
     def test_linear_prediction_is_least_squares(self) -> None:
         before, matrix = white(5, 40, 3), white(3, 3, seed=2)
@@ -184,20 +191,27 @@ class TestStart:
 
 
 def test_saves_with_a_model_and_round_trips_its_config() -> None:
-    layer = PredictiveQuantizer.from_config(PredictiveQuantizer(5, 8, 2, 3, 0.5, name="books").get_config())
+    made = PredictiveQuantizer(5, 8, 2, 3, 4, 6, 0.5, name="books")
+    layer = PredictiveQuantizer.from_config(made.get_config())
     assert (layer.num_codebooks, layer.codebook_size, layer.base_codebooks, layer.base_dim) == (5, 8, 2, 3)
+    assert (layer.core_codebooks, layer.core_dim) == (4, 6)
     assert (layer.decay, layer.name) == (0.5, "books")
 
 
-@pytest.mark.parametrize("arguments", [(4, 8, 0, 3), (4, 8, 5, 3), (4, 8, 2, 0)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(4, 8, 0, 3, 4, 6), (4, 8, 5, 3, 5, 6), (4, 8, 2, 0, 4, 6), (4, 8, 2, 3, 1, 6), (4, 8, 2, 3, 4, 2)],
+)
 def test_arguments_are_checked(arguments: tuple) -> None:
-    with pytest.raises(ValueError, match="base_codebooks <= 4 and base_dim >= 1"):
+    with pytest.raises(
+        ValueError, match="1 <= base_codebooks <= core_codebooks, num_codebooks and 1 <= base_dim"
+    ):
         PredictiveQuantizer(*arguments)
 
 
-def test_a_base_wider_than_the_latents_is_refused() -> None:
-    with pytest.raises(ValueError, match="base_dim 4 is more than the latents' 3"):
-        PredictiveQuantizer(2, 8, 1, 4).build((None, None, 3))
+def test_a_core_wider_than_the_latents_is_refused() -> None:
+    with pytest.raises(ValueError, match="core_dim 4 is more than the latents' 3"):
+        PredictiveQuantizer(2, 8, 1, 2, 1, 4).build((None, None, 3))
 
 
 def test_prediction_is_no_trained_weight() -> None:

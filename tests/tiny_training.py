@@ -31,6 +31,7 @@ CONFIG = CodecConfig(
     spectrum_limit=4000,
     envelope_dim=4,
     phase_dim=4,
+    detail_dim=2,
     num_codebooks=3,
     codebook_size=16,
     encoder_fine_width=16,

@@ -15,7 +15,7 @@ from codec.codebook import residual_kmeans
 from codec.encoder import pair
 from codec.model import Codec
 from codec.predictive import PredictiveQuantizer
-from codec.tables import BAND_SCALE, PHASE_SHARE
+from codec.tables import BAND_SCALE, DETAIL_SHARE, PHASE_SHARE
 
 # Base codebooks and prediction hang on each other: they are found by turns, beginning without a prediction. Three
 # rounds bring the error within 3 % of where it stays.
@@ -47,16 +47,21 @@ def pca_start(codec: Codec, audio: Iterable[np.ndarray]) -> tuple[float, float]:
     """
     rows = [_rows(codec, block) for block in audio]
     bands, low = (np.concatenate(part) for part in zip(*rows, strict=True))
-    mean, dim = bands.mean(axis=0), codec.config.latent_dim
-    envelope = principal_map(np.cov(bands, rowvar=False), codec.config.envelope_dim, dim * (1 - PHASE_SHARE))
-    phase = principal_map(low.T @ low / len(low), codec.config.phase_dim, dim * PHASE_SHARE)
-    encoder, decoder = codec.encoder, codec.decoder
+    config, encoder, decoder = codec.config, codec.encoder, codec.decoder
+    mean, dim = bands.mean(axis=0), config.core_dim
+    covariance = np.cov(bands, rowvar=False)
+    envelope = principal_map(covariance, config.envelope_dim, dim * (1 - PHASE_SHARE))
+    left = covariance - covariance @ envelope.forward @ envelope.backward
+    detail = principal_map((left + left.T) / 2, config.detail_dim, dim * DETAIL_SHARE)
+    phase = principal_map(low.T @ low / len(low), config.phase_dim, dim * PHASE_SHARE)
     encoder.envelope_map.kernel.assign(envelope.forward)
     encoder.envelope_map.bias.assign(-mean @ envelope.forward)
     encoder.phase_map.kernel.assign(phase.forward)
+    encoder.detail_map.kernel.assign(detail.forward)
     decoder.envelope_map.kernel.assign(envelope.backward)
     decoder.envelope_map.bias.assign(mean)
     decoder.phase_map.kernel.assign(phase.backward)
+    decoder.detail_map.kernel.assign(detail.backward)
     return envelope.kept, phase.kept
 
 
@@ -96,12 +101,15 @@ def start_codebooks(quantizer: PredictiveQuantizer, latents: np.ndarray, iterati
         )
         quantizer.prediction.assign(linear_prediction(bases[:, :-1], base_part[:, 1:]))
         targets = base_part - ops.convert_to_numpy(quantizer.predict(bases))
-    if quantizer.num_codebooks > first:
-        codes = quantizer.encode(latents, first)
-        books[first:] = fit(
-            latents - ops.convert_to_numpy(quantizer.decode(codes)), quantizer.num_codebooks - first
-        )
-        quantizer.start(books)
+    core = min(quantizer.core_codebooks, quantizer.num_codebooks)
+    for stages, dim in (
+        (range(first, core), quantizer.core_dim),
+        (range(core, quantizer.num_codebooks), latents.shape[-1]),
+    ):
+        if stages:
+            left = latents - ops.convert_to_numpy(quantizer.decode(quantizer.encode(latents, stages.start)))
+            books[stages.start : stages.stop, :, :dim] = fit(left[..., :dim], len(stages))
+            quantizer.start(books)
 
 
 def linear_prediction(before: np.ndarray, after: np.ndarray) -> np.ndarray:
