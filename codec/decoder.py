@@ -324,10 +324,8 @@ class Decoder(StreamingLayer):
         envelope, phase, detail = ops.split(
             ops.cast(x, "float32"), [self.config.envelope_dim, self.config.core_dim], axis=-1
         )
-        energies, low = (
-            split(self.envelope_map(envelope) + self.detail_map(detail)),
-            split(self.phase_map(phase)),
-        )
+        energies = split(self.envelope_map(envelope) + self.detail_map(detail))
+        low = split(self.phase_map(phase))
         told = ops.sum(ops.square(phase), axis=-1, keepdims=True)
         unknown = ops.repeat(ops.exp(-told), 2, axis=1)
         parts = [ops.cast(fine, "float32"), energies, low, directions, unknown, restarts]

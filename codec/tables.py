@@ -19,7 +19,7 @@ VARIANCE_FLOOR = 1e-8  # of a latent, relative to its target
 PHASE_SHARE = (
     0.25  # of the latents' variance; the first codebooks carry none of it, so the envelope bears this much
 )
-DETAIL_SHARE = 0.02  # of as much variance again
+DETAIL_SHARE = 0.02  # of the variance of envelope and phase together, and beside it
 
 NOISE_PERIOD = 4096  # spectral frames, 41 s
 NOISE_APART = 1000  # spectral frames from one channel's noise to the next one's: side is no copy of mid
