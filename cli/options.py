@@ -162,7 +162,7 @@ def rate(verb: Verb) -> Verb:
         "-b",
         metavar="RATE",
         type=parse_bitrate,
-        help="Bits per second and channel: 1.5k, 3k, 6k or 12k.",
+        help="Bits per second and channel: 1.5k, 3k, 6k, 12k or 15k.",
     )
     @click.option(
         "--codebooks", type=int, metavar="N", help="In place of --bitrate: N times 500 bits per second."

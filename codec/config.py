@@ -10,7 +10,7 @@ import json
 
 from codec.errors import PresetError
 
-SHIPPED_CODEBOOKS = (3, 6, 12, 24)
+SHIPPED_CODEBOOKS = (3, 6, 12, 24, 30)
 # Spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the phase of the decoder's pulses begins anew.
 PULSE_PERIOD = 256
 
@@ -31,7 +31,7 @@ class CodecConfig:
     envelope_dim: int = 28  # latents of the envelope path
     phase_dim: int = 36  # latents of the phase path
     detail_dim: int = 32  # latents of the detail path, more of the envelope
-    num_codebooks: int = 24
+    num_codebooks: int = 30
     base_codebooks: int = 3  # the first of them, which code the envelope part from frame to frame
     core_codebooks: int = 12  # those of low bitrates, which code no detail
     codebook_size: int = 1024

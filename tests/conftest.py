@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> CodecConfig:
-    """16 kHz, narrow, the bitrates of the shipped model."""
+    """16 kHz, narrow, the bitrates of the shipped model but the highest."""
     from codec.config import CodecConfig
 
     return CodecConfig(
@@ -35,6 +35,7 @@ def tiny_config() -> CodecConfig:
         envelope_dim=6,
         phase_dim=6,
         detail_dim=4,
+        num_codebooks=24,
         encoder_fine_width=8,
         encoder_width=8,
         encoder_blocks=1,

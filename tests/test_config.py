@@ -60,8 +60,8 @@ def test_rates_round_trip_and_rise(config: CodecConfig) -> None:
 def test_the_default() -> None:
     config = CodecConfig()
     assert (config.frame_rate, config.latent_dim, config.bits_per_code) == (50.0, 96, 10)
-    assert config.bitrates == (1500, 3000, 6000, 12000)
-    assert [config.num_codebooks_for(rate) for rate in config.bitrates] == [3, 6, 12, 24]
+    assert config.bitrates == (1500, 3000, 6000, 12000, 15000)
+    assert [config.num_codebooks_for(rate) for rate in config.bitrates] == [3, 6, 12, 24, 30]
     assert (config.spectral_hop, config.long_window, config.short_window) == (480, 1920, 960)
     assert (config.spectrum_bins, config.phase_bins, config.synthesis_bins) == (321, 20, 481)
 
@@ -72,7 +72,7 @@ def test_few_codebooks_are_all_shipped() -> None:
 
 
 def test_an_unknown_bitrate_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"bitrate 4000 .* 1500, 3000, 6000, 12000"):
+    with pytest.raises(ValueError, match=r"bitrate 4000 .* 1500, 3000, 6000, 12000, 15000"):
         CodecConfig().num_codebooks_for(4000)
 
 
@@ -88,7 +88,7 @@ def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
         ({"hop_length": 961}, "must be even"),
         ({"hop_length": 962}, "divide the sample rate"),
         ({"codebook_size": 1000}, "power of two, found 1000"),
-        ({"base_codebooks": 25, "core_codebooks": 25}, "25 are more than 25 .* and 24 `num_codebooks`"),
+        ({"base_codebooks": 31, "core_codebooks": 31}, "31 are more than 31 .* and 30 `num_codebooks`"),
         ({"core_codebooks": 2}, "3 are more than 2 `core_codebooks`"),
         ({"spectrum_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 24001}, "above half the sample rate"),

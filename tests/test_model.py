@@ -228,6 +228,6 @@ def test_size_of_the_default() -> None:
     trained = sum(int(np.prod(weight.shape)) for weight in codec.trainable_variables)
     books = int(np.prod(codec.quantizer.codebooks.shape))
     assert trained == pytest.approx(10e6, rel=0.03)
-    assert books == 24 * 1024 * 96
+    assert books == 30 * 1024 * 96
     assert macs_per_second(codec) == pytest.approx(0.69e9, rel=0.05)
     assert codec.latency == 480

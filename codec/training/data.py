@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codec.config import SHIPPED_CODEBOOKS
 from codec.training.augmentation import Augmentation, augment, rms
 from codec.training.corpus import FULL_SCALE, AudioFile, Corpus, FileSet, build_cache
 
@@ -48,7 +49,13 @@ class RateShare(NamedTuple):
     share: float
 
 
-RATE_WEIGHTS = {3: 0.2, 6: 0.25, 12: 0.3, 24: 0.25}  # of the shipped rates; the others weigh OTHER_WEIGHT
+RATE_WEIGHTS = {
+    3: 0.18,
+    6: 0.2,
+    12: 0.25,
+    24: 0.12,
+    30: 0.25,
+}  # of the shipped rates; the others weigh OTHER_WEIGHT
 OTHER_WEIGHT = 0.25
 
 
@@ -78,7 +85,7 @@ class BatchSpec:
     batch_size: int
     segment_length: int
     seed: int = 0
-    rates: tuple[RateShare, ...] = rate_shares((3, 6, 12, 24))
+    rates: tuple[RateShare, ...] = rate_shares(SHIPPED_CODEBOOKS)
     augmentation: Augmentation = field(default_factory=Augmentation)
     part: Part = WHOLE
 

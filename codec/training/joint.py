@@ -128,7 +128,7 @@ def spectral_losses(
     log, loudness = losses.mel_distances(reference, decoded, rate, scales)
     mel = recipe.loudness_share * loudness + (1 - recipe.loudness_share) * log
     mel = len(losses.MEL_SECONDS) / len(scales) * ops.mean(mel)
-    cutoffs = losses.complex_cutoffs(arrays.num_codebooks, codec.config.num_codebooks)
+    cutoffs = losses.complex_cutoffs(arrays.num_codebooks)
     return mel, ops.mean(losses.complex_distances(reference, decoded, rate, cutoffs))
 
 

@@ -39,7 +39,7 @@ class Tuning:
 
 @dataclasses.dataclass(frozen=True)
 class PriorRecipe:
-    """How the prior is fitted in the end; a few minutes on two cores for 24 codebooks."""
+    """How the prior is fitted in the end; a few minutes on two cores."""
 
     frames: int = 600_000  # to learn from
     chunk_seconds: int = 2  # no context reaches beyond it
