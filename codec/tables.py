@@ -42,7 +42,7 @@ PULSE_GAIN = 2.5  # of their direction, before the network's: it makes up for so
 PULSE_FLOOR = 0.01  # added to the power of pulses in a bin: between harmonics there is no direction to follow
 
 EMPHASIS = 0.4  # by which the peaks of a decoded spectrum are raised: see `emphasis_contrast`
-EMPHASIS_CODEBOOKS = 12  # up to which that is whole: with more there is less noise to push down
+EMPHASIS_CODEBOOKS = (12, 30)  # to the first it is whole, from the second on none: there is no noise to push down
 EMPHASIS_LIMIT, EMPHASIS_FADE = 4000.0, 1000.0  # Hz: where it ends, and over how much it comes and goes
 PEAK_WIDTH, VALLEY_WIDTH = 150.0, 1550.0  # Hz, of the two means whose difference says where peaks are
 EMPHASIS_FLOOR = 1e-9  # added to the power of a bin before its logarithm
@@ -187,7 +187,7 @@ def emphasis_contrast(config: CodecConfig) -> np.ndarray:
 
 def emphasis_strength(num_codebooks: int) -> float:
     """How strong the emphasis is on what so many codes of a frame stand for; of none, in a loss, as of few."""
-    return EMPHASIS * min(1.0, EMPHASIS_CODEBOOKS / max(1, num_codebooks))
+    return float(EMPHASIS * np.interp(num_codebooks, EMPHASIS_CODEBOOKS, (1.0, 0.0)))
 
 
 class LatentBlock(NamedTuple):

@@ -80,4 +80,5 @@ def test_no_strength_changes_nothing() -> None:
 
 def test_more_codebooks_need_less_of_it() -> None:
     assert [emphasis_strength(count) for count in (0, 1, 3, 12)] == [EMPHASIS] * 4
-    assert emphasis_strength(24) == EMPHASIS / 2
+    assert emphasis_strength(24) == pytest.approx(EMPHASIS / 3)
+    assert [emphasis_strength(count) for count in (30, 60)] == [0, 0]

@@ -1,7 +1,7 @@
 """Live sound through both commands for as long as anybody talks: nothing comes too late, and memory stays as it is.
 
 The long forms, 10 minutes at the pace of the sound and two hours as fast as it goes:
-    pytest -m slow tests/test_pace.py
+    pytest -m slow -n 0 tests/test_pace.py
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pipe(*pace: object) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.slow)])
 def test_at_the_pace_of_the_sound_nothing_comes_later_than_a_second(seconds: int) -> None:
-    """Whoever plays each sample a second after it was said never waits: pytest -m slow -k pace_of_the_sound -rP.
+    """Whoever plays each sample a second after it was said never waits: pytest -m slow -n 0 -k pace_of_the_sound -rP.
 
     The clock starts when the first sound has come through, so starting up is no delay.
     """
@@ -80,7 +80,7 @@ def resident(process: subprocess.Popen[bytes]) -> float:
 def test_memory_is_flat_over_two_hours() -> None:
     """Of both commands, after the first minutes, while two hours of speech go through.
 
-    `pytest -m slow -k two_hours -rP` runs it, and tells how much it was.
+    `pytest -m slow -n 0 -k two_hours -rP` runs it, and tells how much it was.
     """
     coder, decoder = pipe()
     mouth = cast(IO[bytes], coder.stdin)
