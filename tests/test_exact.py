@@ -67,7 +67,7 @@ def test_encoding_whatever_the_number_of_threads(tmp_path: Path) -> None:
     for threads in ("1", "2"):
         files.append(tmp_path / f"{threads}.lam")
         variables = dict.fromkeys(THREADS, threads)
-        command = [sys.executable, "-m", "cli.main", "compress", "--codebooks", "24", clip, files[-1]]
+        command = [sys.executable, "-m", "cli.main", "compress", "--codebooks", "30", clip, files[-1]]
         subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=True)
     assert files[0].read_bytes() == files[1].read_bytes()
 
