@@ -42,7 +42,7 @@ PULSE_GAIN = 2.5  # of their direction, before the network's: it makes up for so
 PULSE_FLOOR = 0.01  # added to the power of pulses in a bin: between harmonics there is no direction to follow
 
 EMPHASIS = 0.4  # by which the peaks of a decoded spectrum are raised: see `emphasis_contrast`
-EMPHASIS_CODEBOOKS = (12, 30)  # to the first it is whole, from the second on none: there is no noise to push down
+EMPHASIS_CODEBOOKS = (12, 30)  # to the first it is whole, from the second on none
 EMPHASIS_LIMIT, EMPHASIS_FADE = 4000.0, 1000.0  # Hz: where it ends, and over how much it comes and goes
 PEAK_WIDTH, VALLEY_WIDTH = 150.0, 1550.0  # Hz, of the two means whose difference says where peaks are
 EMPHASIS_FLOOR = 1e-9  # added to the power of a bin before its logarithm
