@@ -49,13 +49,8 @@ class RateShare(NamedTuple):
     share: float
 
 
-RATE_WEIGHTS = {
-    3: 0.18,
-    6: 0.2,
-    12: 0.25,
-    24: 0.12,
-    30: 0.25,
-}  # of the shipped rates; the others weigh OTHER_WEIGHT
+# Of the shipped rates; the others weigh OTHER_WEIGHT.
+RATE_WEIGHTS = {3: 0.18, 6: 0.2, 12: 0.25, 24: 0.12, 30: 0.25}
 OTHER_WEIGHT = 0.25
 
 
