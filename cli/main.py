@@ -42,7 +42,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(codec.__version__, prog_name="lamella")
 def lamella() -> None:
-    """Compress speech and music to 1.5, 3, 6 or 12 kbit/s with a small neural network.
+    """Compress speech and music to 1.5, 3, 6, 12 or 15 kbit/s with a small neural network.
 
     \b
     lamella compress talk.wav talk.lam

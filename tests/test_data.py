@@ -68,7 +68,9 @@ def test_shapes_types_and_ranges(corpus: Corpus) -> None:
         assert np.isfinite(batch.audio).all()
 
 
-@pytest.mark.parametrize("codebooks", [(2,), (3,), (3, 6), (3, 6, 12), (3, 6, 12, 24, 30), (5, 7)])
+@pytest.mark.parametrize(
+    "codebooks", [(2,), (3,), (3, 6), (3, 6, 12), (3, 6, 12, 24), (3, 6, 12, 24, 30), (5, 7)]
+)
 def test_the_shares_of_any_rates(codebooks: tuple[int, ...]) -> None:
     shares = rate_shares(codebooks)
     assert tuple(count for count, _ in shares) == codebooks
