@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import pytest
 from codec import light
 from codec.config import CodecConfig
 from codec.light import LightCodec
+from codec.presets import load_light
 from codec.weights import weight_shapes
 
 ROOT = Path(__file__).parent.parent
 
 # Millions a second of audio, one channel at 6 kbit/s. More makes everything slower that anybody does with it.
 MOST_PRODUCTS = {"encode": 342.6, "decode": 385.3}
+# MiB that the default model takes once it is loaded, its prior included: a process shall have less than 200 in all.
+MOST_MEMORY = 70
 
 # Modules that are loaded: all (63, 135 and 302 on Python 3.11, others differ a little), ours, and those of packages.
 MOST_MODULES = {
@@ -63,6 +67,17 @@ def codec(monkeypatch: pytest.MonkeyPatch) -> LightCodec:
     shapes = weight_shapes(CodecConfig())
     weights = {name: np.full(shape, 1e-3, np.float32).view(Counted) for name, shape in shapes.items()}
     return LightCodec(CodecConfig(), weights)
+
+
+def test_memory_of_the_default_model() -> None:
+    tracemalloc.start()
+    try:
+        model = load_light()
+        held = tracemalloc.get_traced_memory()[0] / 2**20
+    finally:
+        tracemalloc.stop()
+    assert model.prior is not None
+    assert 30 < held <= MOST_MEMORY  # the weights alone are 25
 
 
 def test_products_of_a_second(codec: LightCodec) -> None:

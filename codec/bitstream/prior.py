@@ -124,7 +124,7 @@ class Context:
     """
 
     def __init__(self, codewords: Array, prediction: Array, base_codebooks: int, restart_frames: int) -> None:
-        self.codewords, self.prediction = codewords.astype(np.float32), prediction.astype(np.float64)
+        self.codewords, self.prediction = codewords, prediction.astype(np.float64)
         self.base_codebooks, self.restart_frames = base_codebooks, restart_frames
         self.base_dim, self.dim = len(prediction), codewords.shape[-1]
         self.ahead_size = 2 + 2 * self.base_dim + self.dim
@@ -148,7 +148,7 @@ class Context:
 
     def add(self, codebook: int, codes: Array, base: Floats, rest: Floats) -> tuple[Floats, Floats]:
         """Base and rest [.., dim] behind the codes [..] of a codebook."""
-        words = self.codewords[codebook, codes]
+        words = self.codewords[codebook, codes].astype(np.float32)
         if codebook < self.base_codebooks:
             return base + words[..., : self.base_dim], rest
         return base, rest + words
@@ -179,14 +179,15 @@ class Prior:
         self._members = arrays["place.bias"].shape[-1]
         self._place_of = np.argsort(arrays["order"], axis=-1)
         wide, split = arrays["hidden1.bias"].shape[1], self.context.ahead_size
-        kernel = arrays["hidden1.kernel"].astype(np.float64)
-        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1)
+        kernel = arrays["hidden1.kernel"]
+        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(np.float64)
         self._bias = arrays["hidden1.bias"].reshape(-1).astype(np.float64)
-        self._now = np.split(kernel[:, split:], [self.context.base_dim], axis=1)
+        now = kernel[:, split:].astype(np.float64)
+        self._now = np.split(now, [self.context.base_dim], axis=1)
         self._wide = wide
         self._second = [arrays[f"hidden2.{name}"].astype(np.float64) for name in ("kernel", "bias")]
         self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
-        self._places = [arrays[f"place.{name}"].astype(np.float32) for name in ("kernel", "bias")]
+        self._places = [arrays[f"place.{name}"] for name in ("kernel", "bias")]  # few are needed at a time
         self._units = {name: _unit(arrays, name) for name in ("hidden1", "hidden2", "group", "place")}
 
     def pack(self, chunks: Array) -> list[bytes]:
@@ -237,7 +238,7 @@ class Prior:
 
     def of_places(self, codebook: int, hidden: Floats, group: Array) -> NDArray[np.int64]:
         """The intervals of the places in a group: [.., narrow] and [..] -> int64 [.., members + 1]."""
-        kernel, bias = (weights[codebook, group] for weights in self._places)
+        kernel, bias = (weights[codebook, group].astype(np.float32) for weights in self._places)
         scores = (hidden[..., np.newaxis, :] @ kernel)[..., 0, :] + bias
         return intervals(scores * self._units["place"][codebook])
 
