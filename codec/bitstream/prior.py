@@ -182,12 +182,10 @@ class Prior:
         kernel = arrays["hidden1.kernel"]
         self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(np.float64)
         self._bias = arrays["hidden1.bias"].reshape(-1).astype(np.float64)
-        now = kernel[:, split:].astype(np.float64)
-        self._now = np.split(now, [self.context.base_dim], axis=1)
+        self._now = np.split(kernel[:, split:].astype(np.float64), [self.context.base_dim], axis=1)
         self._wide = wide
         self._second = [arrays[f"hidden2.{name}"].astype(np.float64) for name in ("kernel", "bias")]
         self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
-        self._places = [arrays[f"place.{name}"] for name in ("kernel", "bias")]  # few are needed at a time
         self._units = {name: _unit(arrays, name) for name in ("hidden1", "hidden2", "group", "place")}
 
     def pack(self, chunks: Array) -> list[bytes]:
@@ -238,7 +236,9 @@ class Prior:
 
     def of_places(self, codebook: int, hidden: Floats, group: Array) -> NDArray[np.int64]:
         """The intervals of the places in a group: [.., narrow] and [..] -> int64 [.., members + 1]."""
-        kernel, bias = (weights[codebook, group].astype(np.float32) for weights in self._places)
+        kernel, bias = (
+            self.arrays[f"place.{name}"][codebook, group].astype(np.float32) for name in ("kernel", "bias")
+        )
         scores = (hidden[..., np.newaxis, :] @ kernel)[..., 0, :] + bias
         return intervals(scores * self._units["place"][codebook])
 
