@@ -212,7 +212,7 @@ class _Quantizer:
         step.after["base"] = latents[:, -1, :dim] - left[:, -1, :dim]
         coded = self.core_dim if num_codebooks <= self.core_codebooks else left.shape[-1]
         others = self._beam.search(left[..., :coded].reshape(-1, coded), range(first, num_codebooks))
-        codes[..., first:] = others.codes.reshape(*codes.shape[:2], -1)
+        codes[..., first:] = others.reshape(*codes.shape[:2], -1)
         return codes
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
