@@ -81,7 +81,7 @@ def test_the_shares_of_any_rates(codebooks: tuple[int, ...]) -> None:
 
 def test_the_shares_of_the_shipped_rates() -> None:
     assert [share for _, share in rate_shares((3, 6, 12, 24, 30))] == pytest.approx(
-        [0.18, 0.2, 0.25, 0.12, 0.25]
+        [0.16, 0.16, 0.2, 0.2, 0.28]
     )
 
 

@@ -103,10 +103,10 @@ def test_the_complex_term_hears_phase() -> None:
     )
 
 
-def test_cutoffs_are_in_proportion_to_the_rate() -> None:
-    counts = ops.convert_to_tensor(np.array([3, 6, 12, 24, 30], np.int32))
+def test_cutoffs_of_the_shipped_rates_and_between() -> None:
+    counts = ops.convert_to_tensor(np.array([1, 3, 6, 9, 12, 18, 24, 30, 60], np.int32))
     found = ops.convert_to_numpy(losses.complex_cutoffs(counts))
-    assert found.tolist() == pytest.approx([1000.0, 2000.0, 4000.0, 8000.0, 8000.0])
+    assert found.tolist() == pytest.approx([1000, 1000, 2000, 5000, 8000, 6000, 4000, 4000, 4000])
 
 
 @pytest.mark.parametrize("reference", [np.zeros((1, 8192), np.float32), noise(3, length=8192)])

@@ -50,7 +50,7 @@ class RateShare(NamedTuple):
 
 
 # Of the shipped rates; the others weigh OTHER_WEIGHT.
-RATE_WEIGHTS = {3: 0.18, 6: 0.2, 12: 0.25, 24: 0.12, 30: 0.25}
+RATE_WEIGHTS = {3: 0.16, 6: 0.16, 12: 0.2, 24: 0.2, 30: 0.28}
 OTHER_WEIGHT = 0.25
 
 
