@@ -44,7 +44,7 @@ class Reader:
 
     num_samples: source samples in a channel; on a pipe, as in the header (maybe None) until the end is read.
     chunk_offsets: bytes from the start of the stream; None without an index (a pipe, a cut or endless one).
-    live: nobody knows where this ends, a pipe without a length or a cut file, so chunks are read one by one.
+    live: this is a pipe whose end nobody knows yet, so that each chunk is waited for.
 
     A stream that is cut or damaged gives the chunks before that place, then raises a BitstreamError.
     """
@@ -59,9 +59,9 @@ class Reader:
         self._next_frame = 0
         self._index = Index()
         self._finished = False
+        self.live = not self._source.seekable and self.num_samples is None
         if self._source.seekable:
             self._find_trailer()
-        self.live = self.chunk_offsets is None and (self._source.seekable or self.num_samples is None)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the chunks that are left. After ChecksumMismatch, iterating again goes on with the next chunk.
