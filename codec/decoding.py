@@ -169,13 +169,13 @@ def decoded(
 
 
 def chunks_at_once(reader: bitstream.Reader, codec: Codec | LightCodec) -> int:
-    """How many chunks to decode at a time: some seconds, but one of a live pipe, which somebody waits for.
+    """How many chunks to decode at a time: of a file some seconds, of a pipe one, which somebody waits for.
 
     Groups of so many begin at the start of the file, wherever decoding begins: matrix products of another size may
     differ in their last bits.
     """
     frames, second = reader.header.frames_per_chunk, codec.config.restart_frames
-    if reader.live or frames % second:
+    if reader.chunk_offsets is None or frames % second:
         return 1
     return max(1, seconds_at_once(codec, reader.header.channels) * second // frames)
 

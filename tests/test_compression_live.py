@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from coding import NUM_CODEBOOKS, codes_of, compressed, sound_of, through, wav_of
 from conftest import tone
-from streams import Pipe
 
 from codec import bitstream
 from codec.audio import RawWriter
@@ -19,7 +18,6 @@ from codec.compression import EncoderStream, compress, decompress
 from codec.decoding import DecoderStream
 from codec.light import LightCodec
 from codec.model import Codec
-from codec.presets import load_light
 
 __all__ = ["through"]  # a fixture
 
@@ -89,24 +87,6 @@ def test_streams_that_share_a_codec_do_not_touch_each_other(tiny_codec: Codec) -
         mixed += one.push(first[start : start + 6400])
         other.push(second[start : start + 6400])
     np.testing.assert_array_equal(np.concatenate(mixed + one.flush(), axis=1), np.concatenate(alone, axis=1))
-
-
-@pytest.mark.parametrize("live", [True, False])
-def test_only_a_file_tells_its_length_ahead(tiny_codec: Codec, live: bool) -> None:
-    samples, lam = tone(1.5, 16000), io.BytesIO()
-    compress(io.BytesIO(wav_of(samples, 16000)), lam, tiny_codec, NUM_CODEBOOKS, live=live)
-    told = bitstream.Reader(Pipe(lam.getvalue())).num_samples
-    assert told == (None if live else len(samples))
-    assert bitstream.Reader(io.BytesIO(lam.getvalue())).num_samples == len(samples)
-
-
-def test_a_file_sounds_the_same_through_a_pipe() -> None:
-    light, lam = load_light(), io.BytesIO()
-    compress(io.BytesIO(wav_of(tone(10.6, 16000), 16000)), lam, light, 6)
-    results = [io.BytesIO(), io.BytesIO()]
-    for source, result in zip((io.BytesIO(lam.getvalue()), Pipe(lam.getvalue(), 1000)), results, strict=True):
-        decompress(source, result, light, open_writer=RawWriter)
-    assert results[0].getvalue() == results[1].getvalue()
 
 
 def test_live_from_pipe_to_pipe(through: Codec) -> None:
