@@ -91,7 +91,8 @@ def complex_distances(reference: Tensor, decoded: Tensor, sample_rate: int, cuto
     It is the sum over these bins divided by the number of bins below 8 kHz, whatever the cut-off: a mean over few bins
     would weigh each of them more, and pull the latents of low rates towards phase.
 
-    Phase is worth comparing only where there are bits for it: above, the best guess is silence, and must not be taught.
+    Phase is worth comparing only where there are bits for it: above, the best guess is silence. `complex_cutoffs` says
+    how far that shall be taught.
     """
     window = 4 * round(COMPLEX_SECONDS * sample_rate / 4)
     bins = min(window // 2 + 1, math.ceil(1.25 * HIGHEST_CUTOFF * window / sample_rate))
