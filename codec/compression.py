@@ -76,7 +76,8 @@ def compress(
         num_codebooks: codes in a frame, 1 .. what the model has: the bitrate. With a Quality, each chunk has its own.
         progress: is told the seconds of audio coded so far.
         frames_per_chunk: frames under one checksum, at least a second of them unless told otherwise.
-        live: write each chunk as soon as its samples have come; else some seconds are coded at once, which is quicker.
+        live: write each chunk as soon as its samples have come, and no length ahead of them, which tells a reader at
+            the other end of a pipe to wait for none but the next; else some seconds are coded at once, more quickly.
 
     Raises AudioError for what is not good audio, CodecError where a file cannot be read or written.
     """
@@ -89,7 +90,7 @@ def compress(
             frames_per_chunk,
             1 if live else seconds_at_once(codec, reader.channels),
         )
-        header = encoder.header(reader.num_samples)
+        header = encoder.header(None if live else reader.num_samples)
         writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
         output.flush()
         for block in reader.blocks(reader.sample_rate // (LIVE_READS if live else 1)):

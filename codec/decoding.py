@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codec import bitstream, resampling
+from codec.errors import BitstreamError
 from codec.resampling import SecondsResampler
 
 if TYPE_CHECKING:
@@ -160,22 +161,42 @@ class DecoderStream:
 def decoded(
     chunks: Iterable[bitstream.Chunk], together: int, reader: bitstream.Reader, decoder: DecoderStream
 ) -> Iterator[np.ndarray]:
-    """The sound of chunks, [time, channels]; up to `together` of them, of as many codebooks, are decoded at a time."""
-    frames, chunks = reader.header.frames_per_chunk, iter(chunks)
-    while group := [chunk.codes for chunk in itertools.islice(chunks, together)]:
+    """The sound of chunks, [time, channels]; up to `together` of them, of as many codebooks, are decoded at a time.
+
+    Where reading them ends in a BitstreamError, what came before it is heard first.
+    """
+    frames = reader.header.frames_per_chunk
+    for group in _groups(chunks, together):
         for _, alike in itertools.groupby(group, lambda codes: codes.shape[2]):
             yield from decoder.steps(np.concatenate(list(alike), axis=1), fill_to=frames)
     yield decoder.flush()
 
 
+def _groups(chunks: Iterable[bitstream.Chunk], together: int) -> Iterator[list[np.ndarray]]:
+    """The codes of up to `together` chunks at a time; before an error those that came before it."""
+    group: list[np.ndarray] = []
+    try:
+        for chunk in chunks:
+            group.append(chunk.codes)
+            if len(group) == together:
+                yield group
+                group = []
+    except BitstreamError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
 def chunks_at_once(reader: bitstream.Reader, codec: Codec | LightCodec) -> int:
-    """How many chunks to decode at a time: of a file some seconds, of a pipe one, which somebody waits for.
+    """How many chunks to decode at a time: some seconds, but one of a live pipe, which somebody waits for.
 
     Groups of so many begin at the start of the file, wherever decoding begins: matrix products of another size may
     differ in their last bits.
     """
     frames, second = reader.header.frames_per_chunk, codec.config.restart_frames
-    if reader.chunk_offsets is None or frames % second:
+    if reader.live or frames % second:
         return 1
     return max(1, seconds_at_once(codec, reader.header.channels) * second // frames)
 

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from coding import NUM_CODEBOOKS, codes_of, compressed, sound_of, through, wav_of
 from conftest import tone
+from streams import Pipe
 
 from codec import bitstream
 from codec.audio import RawWriter
 from codec.compression import EncoderStream, compress, decompress
 from codec.decoding import DecoderStream
+from codec.errors import Truncated
 from codec.light import LightCodec
 from codec.model import Codec
+from codec.presets import load_light
 
 __all__ = ["through"]  # a fixture
 
@@ -87,6 +90,36 @@ def test_streams_that_share_a_codec_do_not_touch_each_other(tiny_codec: Codec) -
         mixed += one.push(first[start : start + 6400])
         other.push(second[start : start + 6400])
     np.testing.assert_array_equal(np.concatenate(mixed + one.flush(), axis=1), np.concatenate(alone, axis=1))
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_only_a_file_tells_its_length_ahead(tiny_codec: Codec, live: bool) -> None:
+    samples, lam = tone(1.5, 16000), io.BytesIO()
+    compress(io.BytesIO(wav_of(samples, 16000)), lam, tiny_codec, NUM_CODEBOOKS, live=live)
+    told = bitstream.Reader(Pipe(lam.getvalue())).num_samples
+    assert told == (None if live else len(samples))
+    assert bitstream.Reader(io.BytesIO(lam.getvalue())).num_samples == len(samples)
+
+
+def test_a_file_sounds_the_same_through_a_pipe() -> None:
+    light, lam = load_light(), io.BytesIO()
+    compress(io.BytesIO(wav_of(tone(10.6, 16000), 16000)), lam, light, 6)
+    results = [io.BytesIO(), io.BytesIO()]
+    for source, result in zip((io.BytesIO(lam.getvalue()), Pipe(lam.getvalue(), 1000)), results, strict=True):
+        decompress(source, result, light, open_writer=RawWriter)
+    assert results[0].getvalue() == results[1].getvalue()
+
+
+@pytest.mark.parametrize("opened", [io.BytesIO, Pipe])
+def test_what_comes_before_a_cut_is_heard(through: Codec, opened: type) -> None:
+    """Also where it is fewer chunks than are decoded at once."""
+    lam, results = compressed(wav_of(tone(2.9, 16000), 16000), through, 32), [io.BytesIO(), io.BytesIO()]
+    decompress(io.BytesIO(lam), results[0], through, open_writer=RawWriter)
+    with pytest.raises(Truncated, match="chunk 2 "):
+        decompress(opened(lam[: len(lam) * 9 // 10]), results[1], through, open_writer=RawWriter)
+    whole, heard = (result.getvalue() for result in results)
+    assert len(heard) > 1.9 * 16000 * 2  # bytes
+    assert whole.startswith(heard)
 
 
 def test_live_from_pipe_to_pipe(through: Codec) -> None:

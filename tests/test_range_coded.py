@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from priors import GROUPS, SIZE, drawn
-from streams import HEADER, raw_chunk, raw_trailer
+from streams import HEADER, Pipe, raw_chunk, raw_trailer
 
 from codec.bitstream import Prior, Reader, Writer, thin
 from codec.bitstream.format import PACKED, RANGE_CODED
@@ -35,12 +35,15 @@ def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
     return codes
 
 
-def written(codes: np.ndarray, prior: Prior | None, num_codebooks: int = 3) -> bytes:
+def written(
+    codes: np.ndarray, prior: Prior | None, num_codebooks: int = 3, num_samples: int | None = None
+) -> bytes:
     file = io.BytesIO()
-    writer = Writer(file, dataclasses.replace(NARROW, num_codebooks=num_codebooks), prior)
+    header = dataclasses.replace(NARROW, num_codebooks=num_codebooks, num_samples=num_samples)
+    writer = Writer(file, header, prior)
     for start in range(0, codes.shape[1], 5):
         writer.write_chunk(codes[:, start : start + 5, :num_codebooks])
-    writer.close(0)
+    writer.close(num_samples or 0)
     return file.getvalue()
 
 
@@ -149,6 +152,18 @@ class TestReadingAhead:
         assert reader.chunk_offsets is not None
         assert next(reader.chunks(last=1)).index == 0
         assert file.tell() == reader.chunk_offsets[2]
+
+    @pytest.mark.parametrize(("num_samples", "after"), [(None, 1), (16_000, 5)])
+    def test_of_a_pipe_only_where_it_tells_its_length(self, num_samples: int | None, after: int) -> None:
+        data = written(likely_codes(23), PRIOR, num_samples=num_samples)
+        ends = [*(Reader(io.BytesIO(data)).chunk_offsets or ())[1:], len(data)]
+        pipe = Pipe(data)
+        reader = Reader(pipe, PRIOR)
+        assert reader.live == (num_samples is None)
+        chunks = reader.chunks()
+        assert next(chunks).index == 0
+        assert len(data) - len(pipe.data) == ends[after - 1]
+        assert [chunk.index for chunk in chunks] == [1, 2, 3, 4]
 
 
 class TestThin:

@@ -34,6 +34,7 @@ from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
 
 _TAIL = 2**16  # bytes at the end of a file that are read at once
 _SIDE_BY_SIDE = 2**17  # codes that are range decoded at once: of three and a half minutes at 6 kbit/s
+_SECONDS_OF_A_PIPE = 8  # that are waited for, to range decode them at once
 
 
 class Reader:
@@ -43,6 +44,7 @@ class Reader:
 
     num_samples: source samples in a channel; on a pipe, as in the header (maybe None) until the end is read.
     chunk_offsets: bytes from the start of the stream; None without an index (a pipe, a cut or endless one).
+    live: this is a pipe whose end nobody knows yet, so that each chunk is waited for.
 
     A stream that is cut or damaged gives the chunks before that place, then raises a BitstreamError.
     """
@@ -57,6 +59,7 @@ class Reader:
         self._next_frame = 0
         self._index = Index()
         self._finished = False
+        self.live = not self._source.seekable and self.num_samples is None
         if self._source.seekable:
             self._find_trailer()
 
@@ -69,14 +72,20 @@ class Reader:
         return self._chunks(1, None)
 
     def chunks(self, last: int | None = None) -> Iterator[Chunk]:
-        """Give the chunks that are left and raise as iterating does, but read ahead, except in a pipe.
+        """Give the chunks that are left and raise as iterating does, but read ahead, except in a live pipe.
 
         Range coded chunks are decoded more quickly side by side. Nothing is read ahead behind chunk `last`.
         """
+        return self._chunks(1 if self.prior is None or self.live else self._side_by_side(), last)
+
+    def _side_by_side(self) -> int:
+        """How many chunks to range decode at once."""
         header = self.header
-        codes = header.channels * header.frames_per_chunk * header.num_codebooks
-        ahead = self.prior is not None and self.chunk_offsets is not None
-        return self._chunks(max(1, _SIDE_BY_SIDE // codes) if ahead else 1, last)
+        most = _SIDE_BY_SIDE // (header.channels * header.frames_per_chunk * header.num_codebooks)
+        if not self._source.seekable:
+            frames = _SECONDS_OF_A_PIPE * header.model_sample_rate // header.hop_length
+            most = min(most, frames // header.frames_per_chunk)
+        return max(1, most)
 
     def _chunks(self, together: int, last: int | None) -> Iterator[Chunk]:
         for chunks in self._groups(together, last):
