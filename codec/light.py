@@ -17,6 +17,7 @@ exported has no search (`codec.beam`); its package is 60 MB, and not for every p
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -150,7 +151,7 @@ class _Encoder:
         coarse = step.blocks("encoder.coarse.layers", range(1, last), coarse)
         coarse = step.norm(f"encoder.coarse.layers.{last}.layer", coarse)
         latents = step.dense(f"encoder.coarse.layers.{last + 1}.layer", coarse)
-        envelope, phase, detail = np.split(latents, [self.config.envelope_dim, self.config.core_dim], axis=-1)
+        envelope, phase, detail = _cut(latents, self.config.envelope_dim, self.config.core_dim)
         envelope += step.dense("encoder.envelope_map", _pair(energies))
         phase += step.dense("encoder.phase_map", _pair(low))
         detail += step.dense("encoder.detail_map", _pair(energies))
@@ -245,6 +246,8 @@ class _Decoder:
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.config, self.weights = config, {**weights, **_head(weights)}
+        sizes = (config.synthesis_bins, 2 * config.direction_bins, config.phase_bins, PITCHES + 1)
+        self.head_ends = tuple(itertools.accumulate(sizes))
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
@@ -261,7 +264,7 @@ class _Decoder:
         fine += self.noise[numbers]
         fine = step.blocks("decoder.fine.layers", range(config.decoder_fine_blocks), fine)
         fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
-        envelope, phase, detail = np.split(latents, [config.envelope_dim, config.core_dim], axis=-1)
+        envelope, phase, detail = _cut(latents, config.envelope_dim, config.core_dim)
         energies = step.dense("decoder.envelope_map", envelope) + step.dense("decoder.detail_map", detail)
         energies, low = _split(energies), _split(step.dense("decoder.phase_map", phase))
         unknown = np.repeat(np.exp(-np.einsum("btd,btd->bt", phase, phase)), 2, axis=1)
@@ -286,9 +289,8 @@ class _Decoder:
     ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
         config, low_bins = self.config, slice(1, 1 + self.config.phase_bins)
-        sizes = (config.synthesis_bins, 2 * config.direction_bins, config.phase_bins, PITCHES + 1)
-        log_magnitude, directions, log_gain, logits, voice = np.split(
-            step.dense("decoder.head", fine), np.cumsum(sizes), axis=-1
+        log_magnitude, directions, log_gain, logits, voice = _cut(
+            step.dense("decoder.head", fine), *self.head_ends
         )
         pulses, louder = _voiced(voice, self.pulses.step(step, logits, numbers))
         log_magnitude += energies @ self.interpolation
@@ -376,6 +378,11 @@ def _compress(x: np.ndarray, power: float) -> np.ndarray:
     """X |X|^power, real parts then imaginary parts."""
     x = x * (_power(x) + np.float32(MAGNITUDE_FLOOR)) ** np.float32(power / 2)
     return np.concatenate([x.real, x.imag], axis=-1)
+
+
+def _cut(x: np.ndarray, *ends: int) -> list[np.ndarray]:
+    """The parts of the last axis that end at `ends`, and the rest; `np.split` takes four times as long."""
+    return [x[..., start:end] for start, end in itertools.pairwise((0, *ends, None))]
 
 
 def _pair(x: np.ndarray) -> np.ndarray:

@@ -34,5 +34,5 @@ class LightPulses:
         total = np.cumsum(steps, axis=1) + before[:, 1:]
         begun = np.maximum.accumulate(np.where(restarts | (halves == 0), total, 0), axis=1)
         phase = (total - begun) % PHASE_STEPS
-        step.after["pulses"] = np.stack([halves[:, -1], phase[:, -1]], axis=1)
+        step.after["pulses"] = np.concatenate([halves[:, -1:], phase[:, -1:]], axis=1)
         return phase
