@@ -13,6 +13,7 @@ from codec.errors import PresetError
 SHIPPED_CODEBOOKS = (3, 6, 12, 24, 30)
 # Spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the phase of the decoder's pulses begins anew.
 PULSE_PERIOD = 256
+OLDER = {"encoder_expansion": 300, "decoder_expansion": 300}  # of models whose config does not tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class CodecConfig:
     decoder_blocks: int = 6
     decoder_fine_width: int = 256  # channels at 100 Hz
     decoder_fine_blocks: int = 2
+    encoder_expansion: int = 200  # hidden channels of the encoder's blocks, percent of their width
+    decoder_expansion: int = 150
     noise_channels: int = 16
 
     def __post_init__(self) -> None:
@@ -61,6 +64,9 @@ class CodecConfig:
         for name in ("spectrum_limit", "phase_limit", "direction_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
+        for name in OLDER:
+            if getattr(self, name) < 100:
+                raise ValueError(f"`{name}` must be at least 100 percent, found {getattr(self, name)}")
         if self.direction_bins <= self.phase_bins:
             raise ValueError(
                 f"`direction_limit` {self.direction_limit} Hz must lie above `phase_limit` {self.phase_limit} Hz"
@@ -163,7 +169,9 @@ class CodecConfig:
         raise ValueError(f"bitrate {bitrate} bits per second is not one of {known}")
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        """Without what `OLDER` tells: so a model from before keeps its identity, and decodes its files."""
+        told = {name: value for name, value in dataclasses.asdict(self).items() if OLDER.get(name) != value}
+        return json.dumps(told, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> CodecConfig:
@@ -178,6 +186,6 @@ class CodecConfig:
         if unknown:
             raise PresetError(f"the config has unknown keys: {', '.join(unknown)}")
         try:
-            return cls(**values)
+            return cls(**(OLDER | values))
         except ValueError as error:
             raise PresetError(f"the config is not usable: {error}") from error

@@ -9,6 +9,7 @@ latents -> network at 50 Hz -> two frames each -> + noise -> network at 100 Hz -
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 from typing import Any
 
@@ -250,9 +251,10 @@ class Decoder(StreamingLayer):
         self.stride = Fraction(1, config.hop_length)
         self.latency = config.spectral_hop
         policy = self.dtype_policy
+        block = functools.partial(ConvNeXtBlock, expansion=config.decoder_expansion, dtype=policy)
         self.coarse = Serial(
             [CausalConv1D(config.decoder_width, 3, dtype=policy)]
-            + [ConvNeXtBlock(config.decoder_width, dtype=policy) for _ in range(config.decoder_blocks)]
+            + [block(config.decoder_width) for _ in range(config.decoder_blocks)]
             + [dense(2 * config.decoder_fine_width, dtype=policy)],
             dtype=policy,
         )
@@ -263,10 +265,7 @@ class Decoder(StreamingLayer):
         self.restarts = Noise(np.eye(PULSE_PERIOD, 1, dtype=np.float32), dtype="float32")
         self.noise_map = keras.layers.Dense(config.decoder_fine_width, use_bias=False, dtype=policy)
         self.fine = Serial(
-            [
-                ConvNeXtBlock(config.decoder_fine_width, dtype=policy)
-                for _ in range(config.decoder_fine_blocks)
-            ]
+            [block(config.decoder_fine_width) for _ in range(config.decoder_fine_blocks)]
             + [layer_norm(dtype=policy)],
             dtype=policy,
         )

@@ -10,6 +10,7 @@ all of it trains on from there.
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -94,19 +95,20 @@ class Encoder(StreamingLayer):
         self.config = config
         self.stride = Fraction(config.hop_length)
         policy = self.dtype_policy
+        block = functools.partial(ConvNeXtBlock, expansion=config.encoder_expansion, dtype=policy)
         self.analysis = Analysis(config)
         self.fine = Serial(
             [
                 dense(config.encoder_fine_width, dtype=policy),
                 layer_norm(dtype=policy),
-                ConvNeXtBlock(config.encoder_fine_width, dtype=policy),
+                block(config.encoder_fine_width),
             ],
             dtype=policy,
         )
         small = keras.initializers.RandomNormal(stddev=0.02)
         self.coarse = Serial(
             [dense(config.encoder_width, dtype=policy)]
-            + [ConvNeXtBlock(config.encoder_width, dtype=policy) for _ in range(config.encoder_blocks)]
+            + [block(config.encoder_width) for _ in range(config.encoder_blocks)]
             + [layer_norm(dtype=policy), dense(config.latent_dim, kernel_initializer=small, dtype=policy)],
             dtype=policy,
         )

@@ -78,20 +78,23 @@ class CausalConv1D(_CausalWindow):
 class ConvNeXtBlock(_CausalWindow):
     """Mix over time, channel by channel; then over channels, step by step; and add (Liu et al. 2022, arXiv 2201.03545).
 
-        x -> depthwise conv k7 -> LayerNorm -> Dense 3d -> GELU -> Dense d -> scale -> + x
+        x -> depthwise conv k7 -> LayerNorm -> Dense h -> GELU -> Dense d -> scale -> + x
 
     Shapes:
         x, y:  [batch, time, dim]
         state: [batch, kernel_size - 1, dim]
+
+    Args:
+        expansion: h in percent of d.
     """
 
-    def __init__(self, dim: int, kernel_size: int = 7, expansion: int = 3, **kwargs: Any) -> None:
+    def __init__(self, dim: int, kernel_size: int = 7, expansion: int = 200, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.context = kernel_size - 1
         policy = self.dtype_policy
         self.mix = keras.layers.DepthwiseConv1D(kernel_size, dtype=policy)
         self.norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=policy)
-        self.expand = keras.layers.Dense(expansion * dim, dtype=policy)
+        self.expand = keras.layers.Dense(expansion * dim // 100, dtype=policy)
         self.project = keras.layers.Dense(dim, dtype=policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -195,7 +195,7 @@ def _stored(codec: Codec | LightCodec) -> dict[str, np.ndarray]:
 
 
 def _halved(weight: np.ndarray) -> np.ndarray:
-    """A weight as a preset holds it; one read from a preset is so already, and 12 million numbers take their time."""
+    """A weight as a preset holds it; one read from a preset is so already, and millions of numbers take their time."""
     if weight.dtype == np.float16:
         return weight
     with np.errstate(over="ignore"):

@@ -14,9 +14,9 @@ def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
     shapes = {
         **_dense_shapes("encoder.fine.layers.0.layer", features, fine),
         **_norm_shapes("encoder.fine.layers.1.layer", fine),
-        **_block_shapes("encoder.fine.layers", range(2, 3), fine),
+        **_block_shapes("encoder.fine.layers", range(2, 3), fine, config.encoder_expansion),
         **_dense_shapes("encoder.coarse.layers.0.layer", 2 * fine, coarse),
-        **_block_shapes("encoder.coarse.layers", range(1, last), coarse),
+        **_block_shapes("encoder.coarse.layers", range(1, last), coarse, config.encoder_expansion),
         **_norm_shapes(f"encoder.coarse.layers.{last}.layer", coarse),
         **_dense_shapes(f"encoder.coarse.layers.{last + 1}.layer", coarse, dim),
         **_dense_shapes("encoder.envelope_map", 2 * config.mel_bands, config.envelope_dim),
@@ -36,10 +36,12 @@ def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
     return {
         "decoder.coarse.layers.0.conv.kernel": (3, config.latent_dim, coarse),
         "decoder.coarse.layers.0.conv.bias": (coarse,),
-        **_block_shapes("decoder.coarse.layers", range(1, last), coarse),
+        **_block_shapes("decoder.coarse.layers", range(1, last), coarse, config.decoder_expansion),
         **_dense_shapes(f"decoder.coarse.layers.{last}.layer", coarse, 2 * fine),
         "decoder.noise_map.kernel": (config.noise_channels, fine),
-        **_block_shapes("decoder.fine.layers", range(config.decoder_fine_blocks), fine),
+        **_block_shapes(
+            "decoder.fine.layers", range(config.decoder_fine_blocks), fine, config.decoder_expansion
+        ),
         **_norm_shapes(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine),
         **_dense_shapes("decoder.envelope_map", config.envelope_dim, 2 * config.mel_bands),
         "decoder.phase_map.kernel": (config.phase_dim, 4 * config.phase_bins),
@@ -60,8 +62,9 @@ def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.gamma": (width,), f"{name}.beta": (width,)}
 
 
-def _block_shapes(name: str, numbers: range, width: int) -> dict[str, tuple[int, ...]]:
+def _block_shapes(name: str, numbers: range, width: int, expansion: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
+    hidden = expansion * width // 100
     for number in numbers:
         block = f"{name}.{number}"
         shapes |= {
@@ -71,7 +74,7 @@ def _block_shapes(name: str, numbers: range, width: int) -> dict[str, tuple[int,
         }
         shapes |= _norm_shapes(f"{block}.norm", width)
         shapes |= {
-            **_dense_shapes(f"{block}.expand", width, 3 * width),
-            **_dense_shapes(f"{block}.project", 3 * width, width),
+            **_dense_shapes(f"{block}.expand", width, hidden),
+            **_dense_shapes(f"{block}.project", hidden, width),
         }
     return shapes

@@ -44,6 +44,8 @@ def tiny_config() -> CodecConfig:
         decoder_fine_width=8,
         decoder_fine_blocks=1,
         noise_channels=2,
+        encoder_expansion=300,
+        decoder_expansion=300,
     )
 
 

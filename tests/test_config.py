@@ -93,6 +93,7 @@ def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
         ({"spectrum_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 24001}, "above half the sample rate"),
         ({"phase_limit": 49}, "below the first bin"),
+        ({"decoder_expansion": 2}, "at least 100 percent, found 2"),
     ],
 )
 def test_what_does_not_fit_together(values: dict[str, int], words: str) -> None:
@@ -115,9 +116,11 @@ def test_a_wrong_file_is_a_preset_error(text: str, words: str) -> None:
         CodecConfig.from_json(text)
 
 
-def test_missing_keys_are_those_of_the_default() -> None:
-    assert CodecConfig.from_json("{}") == CodecConfig()
+def test_missing_keys_are_those_of_the_default_but_for_those_that_older_models_lack() -> None:
+    assert CodecConfig.from_json("{}") == CodecConfig(encoder_expansion=300, decoder_expansion=300)
     assert set(json.loads(CodecConfig().to_json())) == set(NAMES)
+    older = CodecConfig(encoder_expansion=300, decoder_expansion=300)
+    assert set(NAMES) - set(json.loads(older.to_json())) == {"encoder_expansion", "decoder_expansion"}
 
 
 def test_is_frozen() -> None:

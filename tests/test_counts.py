@@ -21,9 +21,9 @@ from codec.weights import weight_shapes
 ROOT = Path(__file__).parent.parent
 
 # Millions a second of audio, one channel at 6 kbit/s. More makes everything slower that anybody does with it.
-MOST_PRODUCTS = {"encode": 342.6, "decode": 385.3}
+MOST_PRODUCTS = {"encode": 288.6, "decode": 213.3}
 # MiB that the default model takes once it is loaded, its prior included: a process shall have less than 200 in all.
-MOST_MEMORY = 70
+MOST_MEMORY = 62
 
 # Modules that are loaded: all (63, 135 and 302 on Python 3.11, others differ a little), ours, and those of packages.
 MOST_MODULES = {
@@ -46,6 +46,7 @@ class Counted(np.ndarray):
     """An array whose matrix products are counted, and all that comes of them."""
 
     products = 0  # multiply-accumulates
+    disordered = 0  # products with a large matrix not in order, which for a live step take six times as long
     __array_priority__ = 1  # what it is joined to others by is counted too
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -54,6 +55,7 @@ class Counted(np.ndarray):
             options["out"] = tuple(np.asarray(x) for x in options["out"])
         if ufunc is np.matmul:
             Counted.products += plain[0].size * plain[1].shape[-1]
+            Counted.disordered += plain[1].size > 2**14 and not plain[1].flags.c_contiguous
         result = getattr(ufunc, method)(*plain, **options)
         return result.view(Counted) if isinstance(result, np.ndarray) else result
 
@@ -77,7 +79,7 @@ def test_memory_of_the_default_model() -> None:
     finally:
         tracemalloc.stop()
     assert model.prior is not None
-    assert 30 < held <= MOST_MEMORY  # the weights alone are 25
+    assert 30 < held <= MOST_MEMORY  # the weights alone are 17
 
 
 def test_products_of_a_second(codec: LightCodec) -> None:
@@ -90,8 +92,9 @@ def test_products_of_a_second(codec: LightCodec) -> None:
     }
     for name, step in steps.items():
         step()  # the first time its tables are made
-        Counted.products = 0
+        Counted.products = Counted.disordered = 0
         step()
+        assert not Counted.disordered
         found[name] = Counted.products / 1e6
     assert all(found[name] <= most for name, most in MOST_PRODUCTS.items()), found
     assert all(found[name] > 0.9 * most for name, most in MOST_PRODUCTS.items()), found  # lower the limit

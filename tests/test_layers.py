@@ -14,7 +14,7 @@ def test_causal_convolutions_stream(kernel_size: int, filters: int) -> None:
     check_streams(CausalConv1D(filters, kernel_size), white(2, 13, 3))
 
 
-@pytest.mark.parametrize(("kernel_size", "expansion", "dim"), [(1, 1, 2), (4, 2, 1), (7, 3, 5)])
+@pytest.mark.parametrize(("kernel_size", "expansion", "dim"), [(1, 100, 2), (4, 200, 1), (7, 150, 5)])
 def test_convnext_blocks_stream(kernel_size: int, expansion: int, dim: int) -> None:
     check_streams(ConvNeXtBlock(dim, kernel_size, expansion), white(2, 13, dim))
 
@@ -41,7 +41,7 @@ def test_an_impulse_is_heard_at_once_and_for_as_long_as_the_kernel() -> None:
 
 
 def test_convnext_block_in_numpy() -> None:
-    layer, x = ConvNeXtBlock(4, kernel_size=3, expansion=2), white(1, 5, 4)
+    layer, x = ConvNeXtBlock(4, kernel_size=3, expansion=200), white(1, 5, 4)
     layer.build(x.shape)
     for number, weight in enumerate(layer.weights):
         weight.assign(0.5 * white(*weight.shape, seed=number))

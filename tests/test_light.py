@@ -135,7 +135,7 @@ def test_names_and_shapes_are_those_of_the_keras_model(tiny_codec: Codec) -> Non
     found = {name: tuple(weight.shape) for name, weight in shipped_weights(tiny_codec).items()}
     assert weight_shapes(tiny_codec.config) == found
     total = sum(int(np.prod(shape)) for shape in weight_shapes(CodecConfig()).values())
-    assert total == pytest.approx(12.9e6, rel=0.03)
+    assert total == pytest.approx(8.9e6, rel=0.03)
 
 
 def test_has_the_identity_of_its_preset(light: LightCodec, keras_model: Codec) -> None:
