@@ -9,9 +9,10 @@ float64: quicker in numpy.
 
 Why not on LiteRT, which gives the same codes: of the time this takes it took 1.6 to encode and 0.9 to decode a file,
 in 226 MiB in place of 166, though 0.75 to start and, on a busy machine, 0.7 to 0.8 for a live step (`python
-tests/benchmarks/speed.py --litert FOLDER`, with AVX-512). With shapes fixed at conversion it took as long for a file
-as this, and half as long for a live step. Only TensorFlow converts to it, and training on JAX does without; what is
-exported has no search (`codec.beam`); its package is 60 MB, and not for every platform.
+tests/benchmarks/speed.py --litert FOLDER`, with AVX-512 and a network two thirds larger). With shapes fixed at
+conversion it took as long for a file as this, and half as long for a live step. Only TensorFlow converts to it, and
+training on JAX does without; what is exported has no search (`codec.beam`); its package is 60 MB, and not for every
+platform.
 """
 
 from __future__ import annotations
