@@ -64,7 +64,7 @@ class CodecConfig:
         for name in ("spectrum_limit", "phase_limit", "direction_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
-        for name in OLDER:
+        for name in ("encoder_expansion", "decoder_expansion"):
             if getattr(self, name) < 100:
                 raise ValueError(f"`{name}` must be at least 100 percent, found {getattr(self, name)}")
         if self.direction_bins <= self.phase_bins:

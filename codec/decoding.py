@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codec import bitstream, resampling
-from codec.errors import BitstreamError
 from codec.resampling import SecondsResampler
 
 if TYPE_CHECKING:
@@ -166,27 +165,11 @@ def decoded(
     Where reading them ends in a BitstreamError, what came before it is heard first.
     """
     frames = reader.header.frames_per_chunk
-    for group in _groups(chunks, together):
-        for _, alike in itertools.groupby(group, lambda codes: codes.shape[2]):
+    for group in bitstream.grouped(chunks, together):
+        codes = [chunk.codes for chunk in group]
+        for _, alike in itertools.groupby(codes, lambda part: part.shape[2]):
             yield from decoder.steps(np.concatenate(list(alike), axis=1), fill_to=frames)
     yield decoder.flush()
-
-
-def _groups(chunks: Iterable[bitstream.Chunk], together: int) -> Iterator[list[np.ndarray]]:
-    """The codes of up to `together` chunks at a time; before an error those that came before it."""
-    group: list[np.ndarray] = []
-    try:
-        for chunk in chunks:
-            group.append(chunk.codes)
-            if len(group) == together:
-                yield group
-                group = []
-    except BitstreamError:
-        if group:
-            yield group
-        raise
-    if group:
-        yield group
 
 
 def chunks_at_once(reader: bitstream.Reader, codec: Codec | LightCodec) -> int:

@@ -11,7 +11,7 @@ from codec.bitstream.format import (
     frames_per_second,
 )
 from codec.bitstream.prior import Prior
-from codec.bitstream.reader import Reader
+from codec.bitstream.reader import Reader, grouped
 from codec.bitstream.salvage import RecoveringReader
 from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
@@ -27,5 +27,6 @@ __all__ = [
     "check_model",
     "default_frames_per_chunk",
     "frames_per_second",
+    "grouped",
     "thin",
 ]

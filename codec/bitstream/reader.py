@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from codec.bitstream.format import (
 from codec.bitstream.packing import packed_size, unpack
 from codec.bitstream.prior import Prior
 from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
+
+AnyChunk = TypeVar("AnyChunk", Chunk, StoredChunk)
 
 _TAIL = 2**16  # bytes at the end of a file that are read at once
 _SIDE_BY_SIDE = 2**17  # codes that are range decoded at once: of three and a half minutes at 6 kbit/s
@@ -88,26 +90,12 @@ class Reader:
         return max(1, most)
 
     def _chunks(self, together: int, last: int | None) -> Iterator[Chunk]:
-        for chunks in self._groups(together, last):
+        for chunks in grouped(self.stored_chunks(), together, last):
             for chunk, codes in zip(chunks, self._decode(chunks), strict=True):
                 if isinstance(codes, BitstreamError):
                     self._refuse(codes)
                 else:
                     yield Chunk(chunk.index, chunk.start_frame, codes)
-
-    def _groups(self, together: int, last: int | None) -> Iterator[list[StoredChunk]]:
-        """Chunks by so many, and a new group behind number `last`; what cannot be read raises behind those before."""
-        group: list[StoredChunk] = []
-        try:
-            for chunk in self.stored_chunks():
-                group.append(chunk)
-                if len(group) == together or chunk.index == last:
-                    yield group
-                    group = []
-        except BitstreamError:
-            yield group
-            raise
-        yield group
 
     def _refuse(self, error: BitstreamError) -> None:
         """Meet a chunk whose checksum fits, and whose codes do not."""
@@ -276,6 +264,24 @@ class Reader:
         if most_frames < self.header.frames_for(num_samples):
             raise BitstreamError(f"{where}: {too_few(self.header, num_samples, most_frames)}")
         self.num_samples = num_samples
+
+
+def grouped(chunks: Iterable[AnyChunk], together: int, last: int | None = None) -> Iterator[list[AnyChunk]]:
+    """Chunks by so many, and a new group behind number `last`; what cannot be read raises behind those before.
+
+    The last group may hold none.
+    """
+    group: list[AnyChunk] = []
+    try:
+        for chunk in chunks:
+            group.append(chunk)
+            if len(group) == together or chunk.index == last:
+                yield group
+                group = []
+    except BitstreamError:
+        yield group
+        raise
+    yield group
 
 
 def _read_trailer(source: Source) -> bytes:
