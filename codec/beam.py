@@ -89,6 +89,10 @@ class BeamSearch:
         is when each frame is searched by itself; with the nearest codewords alone it is 1.08.
         """
         rows, count, dim = frames.shape
+        if count == 1:  # a live step: there is nothing to look ahead to
+            differences = frames[:, 0] - base @ prediction
+            found = self._descend(differences, stages, self._candidates, 1, self._room(rows))
+            return Followed(found.codes, frames - found.left)
         bases, errors, steps = base[:, None], np.zeros((rows, 1), np.float32), []
         room = self._room(rows * self._candidates)
         for frame in range(count):
@@ -148,9 +152,20 @@ def _traced(steps: Sequence[tuple[np.ndarray, ...]], errors: np.ndarray, into: F
 
 def _least(distances: np.ndarray, number: int) -> np.ndarray:
     """Where in the flattened distances [rows, sums] the least `number` of each row are; they are overwritten."""
+    if len(distances) == 1:
+        return _least_of_one(distances[0], number)
     flat, starts = distances.reshape(-1), np.arange(0, distances.size, distances.shape[1])
     places = np.empty((len(distances), min(number, distances.shape[1])), np.int64)
     for nth in range(places.shape[1]):
         places[:, nth] = starts + distances.argmin(axis=1)
         flat[places[:, nth]] = np.inf
     return places.reshape(-1)
+
+
+def _least_of_one(row: np.ndarray, number: int) -> np.ndarray:
+    """The same of one row [sums], as in a live step, in a third of the time."""
+    places = []
+    for _ in range(min(number, len(row))):
+        places.append(row.argmin())
+        row[places[-1]] = np.inf
+    return np.array(places)

@@ -26,11 +26,11 @@ import numpy as np
 
 from codec.beam import CANDIDATES, BeamSearch
 from codec.config import CodecConfig
-from codec.light_layers import LightState, Step, Weights, folded, windows
+from codec.light_folds import folded_decoder, folded_encoder
+from codec.light_layers import LightState, Step, Weights, normalized, windows
 from codec.light_pulses import LightPulses
 from codec.tables import (
     BAND_FLOOR,
-    BAND_SCALE,
     DIRECTION_FLOOR,
     EMPHASIS_FLOOR,
     LOG_MAGNITUDE_RANGE,
@@ -44,17 +44,13 @@ from codec.tables import (
     POWER_FLOOR,
     POWER_LIMIT,
     PULSE_FLOOR,
-    PULSE_GAIN,
     SPECTRUM_POWER,
-    VARIANCE_FLOOR,
     analysis_window,
     band_interpolation,
     band_weights,
     emphasis_contrast,
     emphasis_strength,
     emphasis_weights,
-    latent_blocks,
-    magnitude_offset,
     noise_directions,
     noise_share,
     noise_table,
@@ -86,11 +82,11 @@ class LightCodec:
 
     @functools.cached_property  # whoever only decodes has no use for it, and the other way round
     def _encoder(self) -> _Encoder:
-        return _Encoder(self.config, folded(_of(self.weights, "encoder.")))
+        return _Encoder(self.config, _of(self.weights, "encoder."))
 
     @functools.cached_property
     def _decoder(self) -> _Decoder:
-        return _Decoder(self.config, folded(_of(self.weights, "decoder.")))
+        return _Decoder(self.config, _of(self.weights, "decoder."))
 
     def encoder_state(self, batch_size: int) -> LightState:
         """The encoder's state of silence."""
@@ -131,34 +127,21 @@ class _Encoder:
     """Audio to latents."""
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
-        self.config, self.weights = config, weights
+        self.config, self.weights = config, folded_encoder(config, weights)
         self.window, self.bands = analysis_window(config).astype(np.float64), band_weights(config)
         self.low_bins = _low_bins(config)
-        dims, variances = zip(*latent_blocks(config), strict=True)
-        scales = np.sqrt(
-            weights["encoder.standardize.variance"] / np.array(variances, np.float32) + VARIANCE_FLOOR
-        )
-        self.scale = np.repeat(scales, dims).astype(np.float32)
 
     def latents(self, step: Step, audio: np.ndarray) -> np.ndarray:
         features = [self._features(frames) for (frames,) in _seconds(self.config, self._frames(step, audio))]
         spectrum, energies, low = (np.concatenate(parts, axis=1) for parts in zip(*features, strict=True))
-        fine = step.dense(
-            "encoder.fine.layers.0.layer", np.concatenate([spectrum, BAND_SCALE * energies], axis=-1)
-        )
+        fine = step.dense("encoder.fine.layers.0.layer", np.concatenate([spectrum, energies], axis=-1))
         fine = step.block("encoder.fine.layers.2", step.norm("encoder.fine.layers.1.layer", fine))
         last = 1 + self.config.encoder_blocks
         coarse = step.dense("encoder.coarse.layers.0.layer", _pair(fine))
         coarse = step.blocks("encoder.coarse.layers", range(1, last), coarse)
-        coarse = step.norm(f"encoder.coarse.layers.{last}.layer", coarse)
-        latents = step.dense(f"encoder.coarse.layers.{last + 1}.layer", coarse)
-        envelope, phase, detail = _cut(latents, self.config.envelope_dim, self.config.core_dim)
-        envelope += step.dense("encoder.envelope_map", _pair(energies))
-        phase += step.dense("encoder.phase_map", _pair(low))
-        detail += step.dense("encoder.detail_map", _pair(energies))
-        latents -= step.weights["encoder.standardize.mean"]
-        latents /= self.scale
-        return latents
+        return step.dense(
+            "encoder.latents", np.concatenate([normalized(coarse), _pair(energies), _pair(low)], axis=-1)
+        )
 
     def _frames(self, step: Step, audio: np.ndarray) -> np.ndarray:
         """The long windows that end in each block, [batch, spectral frame, samples]."""
@@ -246,12 +229,12 @@ class _Decoder:
     """Quantized latents to audio."""
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
-        self.config, self.weights = config, {**weights, **_head(weights)}
+        self.config, self.weights = config, folded_decoder(config, weights)
         sizes = (config.synthesis_bins, 2 * config.direction_bins, config.phase_bins, PITCHES + 1)
-        self.head_ends = tuple(itertools.accumulate(sizes))
+        self.head_ends = tuple(itertools.accumulate((*sizes, 2 * config.direction_bins)))
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
-        self.interpolation, self.offset = band_interpolation(config), magnitude_offset(config)
+        self.interpolation = band_interpolation(config)
         self.pulses = LightPulses(config)
         self.contrast, self.emphasized = emphasis_contrast(config), emphasis_weights(config)
         self.window = (synthesis_window(config) * np.sqrt(config.short_window)).astype(np.float32)
@@ -264,12 +247,10 @@ class _Decoder:
         numbers = self._frame_numbers(step, fine.shape[1])
         fine += self.noise[numbers]
         fine = step.blocks("decoder.fine.layers", range(config.decoder_fine_blocks), fine)
-        fine = step.norm(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine)
-        envelope, phase, detail = _cut(latents, config.envelope_dim, config.core_dim)
-        energies = step.dense("decoder.envelope_map", envelope) + step.dense("decoder.detail_map", detail)
-        energies, low = _split(energies), _split(step.dense("decoder.phase_map", phase))
+        energies, low = _cut(_split(step.dense("decoder.maps", latents)), config.mel_bands)
+        phase = latents[..., config.envelope_dim : config.core_dim]
         unknown = np.repeat(np.exp(-np.einsum("btd,btd->bt", phase, phase)), 2, axis=1)
-        parts = _seconds(config, fine, energies, _complex(low), unknown, numbers)
+        parts = _seconds(config, normalized(fine), energies, low.view(np.complex64), unknown, numbers)
         pieces = [self._pieces(self._emphasize(self._spectrum(step, *part), strength)) for part in parts]
         return self._overlapped(step, np.concatenate(pieces, axis=1))
 
@@ -290,14 +271,16 @@ class _Decoder:
     ) -> np.ndarray:
         """The head: complex [batch, spectral frame, synthesis_bins]."""
         config, low_bins = self.config, slice(1, 1 + self.config.phase_bins)
-        log_magnitude, directions, log_gain, logits, voice = _cut(
+        log_magnitude, directions, log_gain, logits, gain, sharpness = _cut(
             step.dense("decoder.head", fine), *self.head_ends
         )
-        pulses, louder = _voiced(voice, self.pulses.step(step, logits, numbers))
+        pulses = self.pulses.step(step, logits, numbers)
+        power = _power(pulses)
         log_magnitude += energies @ self.interpolation
-        log_magnitude += self.offset
-        log_magnitude[..., : config.direction_bins] += louder
-        made = _complex(directions) + unknown[..., None] * pulses
+        log_magnitude[..., : config.direction_bins] += sharpness * np.log1p(power / np.float32(PULSE_FLOOR))
+        pulses *= gain.view(np.complex64)
+        pulses *= unknown[..., None] / np.sqrt(power + np.float32(PULSE_FLOOR))
+        made = directions.view(np.complex64) + pulses
         made[..., low_bins] += np.float32(PHASE_GAIN) * low
         spectrum = self.directions[numbers % len(self.directions)]
         below = spectrum[..., : made.shape[-1]]
@@ -333,24 +316,6 @@ class _Decoder:
         return (pieces[..., :hop] + tails[:, :-1]).reshape(len(pieces), -1, 1)
 
 
-def _head(weights: Weights) -> Weights:
-    """The layers of the head as one."""
-    layers = ("magnitude", "direction", "low_gain", "pitch", "voice")
-    names = [f"decoder.head.{layer}" for layer in layers]
-    return {
-        f"decoder.head.{part}": np.concatenate([weights[f"{name}.{part}"] for name in names], axis=-1)
-        for part in ("kernel", "bias")
-    }
-
-
-def _voiced(voice: np.ndarray, pulses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What pulses add to the directions, complex, and to the log-magnitudes."""
-    bins, power = pulses.shape[-1], _power(pulses)
-    pulses *= _complex(voice[..., : 2 * bins]) + np.float32(PULSE_GAIN)
-    pulses /= np.sqrt(power + np.float32(PULSE_FLOOR))
-    return pulses, np.float32(0.5) * voice[..., 2 * bins :] * np.log1p(power / np.float32(PULSE_FLOOR))
-
-
 def _seconds(config: CodecConfig, *parts: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """[batch, spectral frame, ...] a second at a time, so that tables of spectra fit the processor's cache."""
     second = 2 * config.restart_frames
@@ -367,18 +332,9 @@ def _power(x: np.ndarray) -> np.ndarray:
     return x.real * x.real + x.imag * x.imag
 
 
-def _complex(x: np.ndarray) -> np.ndarray:
-    """Real parts then imaginary parts -> complex."""
-    half = x.shape[-1] // 2
-    y = np.empty((*x.shape[:-1], half), np.complex64)
-    y.real, y.imag = x[..., :half], x[..., half:]
-    return y
-
-
 def _compress(x: np.ndarray, power: float) -> np.ndarray:
-    """X |X|^power, real parts then imaginary parts."""
-    x = x * (_power(x) + np.float32(MAGNITUDE_FLOOR)) ** np.float32(power / 2)
-    return np.concatenate([x.real, x.imag], axis=-1)
+    """X |X|^power, real and imaginary parts side by side."""
+    return (x * (_power(x) + np.float32(MAGNITUDE_FLOOR)) ** np.float32(power / 2)).view(np.float32)
 
 
 def _cut(x: np.ndarray, *ends: int) -> list[np.ndarray]:

@@ -14,22 +14,6 @@ Weights = dict[str, np.ndarray]
 LightState = dict[str, np.ndarray]  # what each part keeps, by its name; what is not there is silence
 
 
-def folded(weights: Weights) -> Weights:
-    """With each ConvNeXtBlock's elementwise factors in the matrices that follow them, so that there are fewer calls.
-
-    A norm's gamma and beta go into the expansion, GELU's half and the block's scale into the projection.
-    """
-    result = dict(weights)
-    for name in [name.removesuffix(".scale") for name in weights if name.endswith(".scale")]:
-        gamma, beta, scale = (result.pop(f"{name}.{part}") for part in ("norm.gamma", "norm.beta", "scale"))
-        expand, project = weights[f"{name}.expand.kernel"], weights[f"{name}.project.kernel"]
-        result[f"{name}.expand.kernel"] = gamma[:, None] * expand
-        result[f"{name}.expand.bias"] = weights[f"{name}.expand.bias"] + beta @ expand
-        result[f"{name}.project.kernel"] = project * (np.float32(0.5) * scale)
-        result[f"{name}.project.bias"] = weights[f"{name}.project.bias"] * scale
-    return result
-
-
 class Step:
     """The layers, by the names of their weights, during one step: the state before it, and the state after it."""
 
@@ -64,7 +48,7 @@ class Step:
         return _product(seen, kernel.reshape(-1, kernel.shape[-1])) + self.weights[f"{name}.bias"]
 
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A ConvNeXtBlock, of `folded` weights."""
+        """A ConvNeXtBlock, of weights that `codec.light_folds` has folded."""
         kernel = self.weights[f"{name}.mix.kernel"][..., 0]
         y = np.einsum("btkd,kd->btd", windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
         y += self.weights[f"{name}.mix.bias"]
