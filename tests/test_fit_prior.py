@@ -47,7 +47,7 @@ def learned(codes: np.ndarray, known: np.ndarray) -> tuple[float, float]:
     network = Network(codewords, codes, known.__getitem__, RECIPE)
     bits = network.fit(codes, known.__getitem__, RECIPE)
     values = known.astype(np.float64)
-    whole = network.quantized()
+    whole = network.quantized(np.abs(values).max(axis=0))
     for name in ("hidden1", "hidden2"):
         values = np.floor(
             (values @ whole[f"{name}.kernel"] + whole[f"{name}.bias"]) / 2.0 ** whole[f"{name}.shift"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from priors import GROUPS, SIZE, bounds_by_the_page, drawn
 
-from codec.bitstream.prior import Prior
+from codec.bitstream.prior import Prior, interval, intervals
 from codec.bitstream.rangecoder import TOTAL
 
 PRIOR = Prior(drawn())
@@ -28,9 +28,11 @@ def bounds(prior: Prior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     group [channel, frame, codebook, groups, members + 1]."""
     groups, places = [], []
     for number, hidden in enumerate(prior.hidden(codes)):
-        groups.append(prior.of_groups(number, hidden))
+        groups.append(intervals(prior.of_groups(number, hidden)))
         chosen = (np.full(hidden.shape[:-1], group) for group in range(GROUPS))
-        places.append(np.stack([prior.of_places(number, hidden, group) for group in chosen], axis=2))
+        places.append(
+            np.stack([intervals(prior.of_places(number, hidden, group)) for group in chosen], axis=2)
+        )
     return np.stack(groups, axis=2), np.stack(places, axis=2)
 
 
@@ -83,6 +85,37 @@ def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
             so_far = [*codes[0, :frame].tolist(), codes[0, frame, :codebook].tolist()]
             found = of_groups[0, frame, codebook].tolist(), of_places[0, frame, codebook].tolist()
             assert found == bounds_by_the_page(arrays, so_far, codebook, 3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(shapes, seeds, st.sampled_from((0.3, 1e9)))
+def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: int, extent: float) -> None:
+    context = Prior(drawn(seed, extent=extent)).context
+    codes = random_codes(shape, seed)
+    known = context.of_codes(codes)
+    base, rest = known.base, np.zeros_like(known.past)
+    for codebook in range(shape[2]):
+        base, rest = context.add(codebook, codes[..., codebook], base, rest)
+    whole = np.concatenate([known.ahead, base, rest], axis=-1)
+    assert (np.abs(whole) <= context.limits()).all()
+
+
+def test_float32_is_for_sums_that_it_holds() -> None:
+    """That both kinds give the same intervals `test_every_interval_is_what_the_page_says` tells."""
+    arrays = drawn()
+    arrays["hidden2.bias"][1, 1] = 2**24 - 1  # with what is added to it, more
+    assert Prior(drawn()).exact_type == np.float32
+    assert Prior(arrays).exact_type == np.float64
+
+
+@settings(deadline=None)
+@given(seeds, st.sampled_from((0.3, 1.0, 1000.0)))
+def test_one_interval_is_that_of_all(seed: int, extent: float) -> None:
+    generator = np.random.default_rng(seed)
+    scores = np.rint(generator.normal(0, 500 * extent, (3, 4, SIZE)))
+    numbers = generator.integers(0, SIZE, (3, 4))
+    expected = np.take_along_axis(intervals(scores), numbers[..., None] + np.arange(2), axis=-1)
+    np.testing.assert_array_equal(interval(scores, numbers), expected)
 
 
 @settings(deadline=None)

@@ -28,8 +28,8 @@ def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
         for frame in range(start, min(start + 5, frames)):
             for codebook in range(3):
                 hidden = list(PRIOR.hidden(codes[:, start : frame + 1]))[codebook][:, -1]
-                group = np.diff(PRIOR.of_groups(codebook, hidden)).argmax(axis=-1)
-                order = np.argsort(-np.diff(PRIOR.of_places(codebook, hidden, group)), axis=-1)
+                group = PRIOR.of_groups(codebook, hidden).argmax(axis=-1)
+                order = np.argsort(-PRIOR.of_places(codebook, hidden, group), axis=-1)
                 place = np.take_along_axis(order, noise[:, frame, codebook, None], -1)[:, 0]
                 codes[:, frame, codebook] = PRIOR.arrays["order"][codebook, group * SIZE // GROUPS + place]
     return codes

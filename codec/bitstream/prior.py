@@ -33,7 +33,8 @@ A chunk's codes come as [frame][codebook], there first the groups of all channel
 
 A network of floats would give other rounding on another machine, and then other codes. Here all sums are whole numbers
 below 2^53 in float64, below 2^24 in float32, so that none is ever rounded, whatever the order of adding. The limits of
-`_LAYOUT` and the shapes see to that.
+`_LAYOUT` and the shapes see to that; both hidden layers are in float32, which takes half the time, where the largest
+sums that these weights can make allow it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ PREDICTION_BITS = 12
 ACTIVATION_BITS = 8
 SCORE_BITS = 8  # of a factor of two
 BASE_LIMIT = 2047
+EXACT = 2**24  # below it every whole number is a float32
 
 _LAYOUT = {  # type and shape by the names of the dimensions
     "codewords": (np.int8, ("codebooks", "size", "dim")),
@@ -129,6 +131,13 @@ class Context:
         self.base_dim, self.dim = len(prediction), codewords.shape[-1]
         self.ahead_size = 2 + 2 * self.base_dim + self.dim
 
+    def limits(self) -> Floats:
+        """How far from zero each number of a context can be, [context]."""
+        furthest = np.abs(self.codewords.astype(np.float64)).max(axis=1)  # [codebook, dim]
+        base = BASE_LIMIT + furthest[: self.base_codebooks, : self.base_dim].sum(axis=0)
+        rest = furthest[self.base_codebooks :].sum(axis=0)
+        return np.concatenate([[STEPS_PER_UNIT, len(furthest)], base, base, rest, base, rest])
+
     def begin(self, rows: int, depth: int) -> Known:
         """What is known before the first frame of a chunk."""
         base, rest = np.zeros((rows, self.base_dim), np.float32), np.zeros((rows, self.dim), np.float32)
@@ -179,12 +188,14 @@ class Prior:
         self._members = arrays["place.bias"].shape[-1]
         self._place_of = np.argsort(arrays["order"], axis=-1)
         wide, split = arrays["hidden1.bias"].shape[1], self.context.ahead_size
-        kernel = arrays["hidden1.kernel"]
-        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(np.float64)
-        self._bias = arrays["hidden1.bias"].reshape(-1).astype(np.float64)
-        self._now = np.split(kernel[:, split:].astype(np.float64), [self.context.base_dim], axis=1)
+        exact = _largest_sum(arrays, self.context.limits()) < EXACT
+        self.exact_type = kind = np.dtype(np.float32 if exact else np.float64)  # of the hidden layers
+        kernel = arrays["hidden1.kernel"].astype(kind)
+        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1)
+        self._bias = arrays["hidden1.bias"].reshape(-1).astype(kind)
+        self._now = np.split(kernel[:, split:], [self.context.base_dim], axis=1)
         self._wide = wide
-        self._second = [arrays[f"hidden2.{name}"].astype(np.float64) for name in ("kernel", "bias")]
+        self._second = [arrays[f"hidden2.{name}"].astype(kind) for name in ("kernel", "bias")]
         self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
         self._units = {name: _unit(arrays, name) for name in ("hidden1", "hidden2", "group", "place")}
 
@@ -197,8 +208,8 @@ class Prior:
         )  # row and channel, frame, codebook, half, (start, end)
         for codebook, hidden in enumerate(self.hidden(codes)):
             group, place = (half[..., codebook] for half in halves)
-            found[:, :, codebook, 0] = _chosen(self.of_groups(codebook, hidden), group)
-            found[:, :, codebook, 1] = _chosen(self.of_places(codebook, hidden, group), place)
+            found[:, :, codebook, 0] = interval(self.of_groups(codebook, hidden), group)
+            found[:, :, codebook, 1] = interval(self.of_places(codebook, hidden, group), place)
         by_row = found.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1).reshape(len(chunks), 2, -1)
         return [encoded(zip(*ends, strict=True)) for ends in by_row.tolist()]
 
@@ -212,8 +223,8 @@ class Prior:
             base, rest = known.base, np.zeros_like(known.past)
             for codebook in range(codebooks):
                 hidden = self._hidden(codebook, ahead[codebook], base, rest)
-                group = _read(decoder, self.of_groups(codebook, hidden))
-                place = _read(decoder, self.of_places(codebook, hidden, group))
+                group = _read(decoder, intervals(self.of_groups(codebook, hidden)))
+                place = _read(decoder, intervals(self.of_places(codebook, hidden, group)))
                 chosen = self.arrays["order"][codebook, group * self._members + place]
                 codes[:, frame, codebook] = chosen
                 base, rest = context.add(codebook, chosen, base, rest)
@@ -229,18 +240,20 @@ class Prior:
             yield self._hidden(codebook, sums, base, rest)
             base, rest = self.context.add(codebook, codes[..., codebook], base, rest)
 
-    def of_groups(self, codebook: int, hidden: Floats) -> NDArray[np.int64]:
-        """The intervals of the groups: [.., narrow] -> int64 [.., groups + 1], where each begins, and the last ends."""
+    def of_groups(self, codebook: int, hidden: Floats) -> Floats:
+        """The scores of the groups, in steps of 1/256: [.., narrow] -> [.., groups]."""
         kernel, bias = (weights[codebook] for weights in self._groups)
-        return intervals((hidden @ kernel + bias) * self._units["group"][codebook])
+        scores: Floats = (hidden @ kernel + bias) * self._units["group"][codebook]
+        return scores
 
-    def of_places(self, codebook: int, hidden: Floats, group: Array) -> NDArray[np.int64]:
-        """The intervals of the places in a group: [.., narrow] and [..] -> int64 [.., members + 1]."""
+    def of_places(self, codebook: int, hidden: Floats, group: Array) -> Floats:
+        """The scores of the places in a group: [.., narrow] and [..] -> [.., members]."""
         kernel, bias = (
             self.arrays[f"place.{name}"][codebook, group].astype(np.float32) for name in ("kernel", "bias")
         )
-        scores = (hidden[..., np.newaxis, :] @ kernel)[..., 0, :] + bias
-        return intervals(scores * self._units["place"][codebook])
+        scores: Floats = (hidden[..., np.newaxis, :] @ kernel)[..., 0, :] + bias
+        scores *= self._units["place"][codebook]
+        return scores
 
     def _of_frame(self, ahead: Floats, first: int, count: int) -> Floats:
         """What the first layers of some codebooks make of the part of the context that stays: [codebook, .., wide]."""
@@ -260,25 +273,32 @@ class Prior:
 
 def intervals(scores: Floats) -> NDArray[np.int64]:
     """Where each interval begins, and the last one ends, [.., size + 1], by scores [.., size] in steps of 1/256."""
-    size = scores.shape[-1]
-    gaps = scores.max(axis=-1, keepdims=True) - scores
-    table = _weights()
+    sums, size = _summed(scores), scores.shape[-1]
+    return _ends(sums, sums[..., -1:], np.arange(size + 1), size)
+
+
+def interval(scores: Floats, numbers: Array) -> NDArray[np.int64]:
+    """Where one of the intervals begins and ends, [.., 2], by scores [.., size] and its number [..]."""
+    sums, places = _summed(scores), numbers[..., np.newaxis] + np.arange(2)
+    return _ends(np.take_along_axis(sums, places, axis=-1), sums[..., -1:], places, scores.shape[-1])
+
+
+def _summed(scores: Floats) -> NDArray[np.int64]:
+    """The weights of all smaller numbers [.., size + 1], at the end of all."""
+    table, gaps = _weights(), scores.max(axis=-1, keepdims=True) - scores
     weights = table[np.minimum(gaps, len(table) - 1).astype(np.int64)]
-    sums = np.zeros((*weights.shape[:-1], size + 1), np.int64)
+    sums = np.zeros((*weights.shape[:-1], scores.shape[-1] + 1), np.int64)
     np.cumsum(weights, axis=-1, out=sums[..., 1:])
-    total = sums[..., -1:].copy()
-    sums *= TOTAL - size
-    sums //= total
-    return sums + np.arange(size + 1)
+    return sums
+
+
+def _ends(sums: Array, total: Array, numbers: Array, size: int) -> NDArray[np.int64]:
+    ends: NDArray[np.int64] = sums * (TOTAL - size) // total + numbers
+    return ends
 
 
 def _limited(values: Floats) -> Floats:
     return np.clip(np.floor(values), 0, (1 << ACTIVATION_BITS) - 1)
-
-
-def _chosen(bounds: NDArray[np.int64], numbers: Array) -> NDArray[np.int64]:
-    """Start and end of the intervals of these numbers [..]: [.., 2]."""
-    return np.take_along_axis(bounds, numbers[..., np.newaxis] + np.arange(2), axis=-1)
 
 
 def _read(decoder: RangeDecoder, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -303,6 +323,16 @@ def _weights() -> NDArray[np.int64]:
 def _unit(arrays: Mapping[str, Array], name: str) -> Floats:
     """2^-shift for each codebook."""
     return np.ldexp(np.float32(1), -arrays[f"{name}.shift"])
+
+
+def _largest_sum(arrays: Mapping[str, Array], limits: Floats) -> float:
+    """More than any sum in the hidden layers, whatever the codes are and in whatever order it is added up."""
+    activations = np.full(arrays["hidden2.kernel"].shape[1], (1 << ACTIVATION_BITS) - 1)
+    sizes = [
+        inputs @ np.abs(arrays[f"{name}.kernel"].astype(np.float64)) + np.abs(arrays[f"{name}.bias"])
+        for name, inputs in (("hidden1", limits), ("hidden2", activations))
+    ]
+    return float(max(size.max() for size in sizes))
 
 
 def check(arrays: Mapping[str, Array]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from codec.bitstream.prior import (
     ACTIVATION_BITS,
+    EXACT,
     MAX_BIAS,
     MAX_SHIFT,
     PREDICTION_BITS,
@@ -35,7 +36,6 @@ Contexts = Callable[[np.ndarray], np.ndarray]  # numbers of rows -> their contex
 SEGMENTS = 16  # coded at once
 SEED = 0
 LIMITS = (4.0, 1.0)  # of the hidden units of the two layers, from 0 on
-MAX_HIDDEN_BIAS = 2**31 - 1
 AVERAGED, SQUARED = 0.9, 0.99  # decays of Adam
 SCALED_BY = 20_000  # rows whose mean and spread stand for all
 
@@ -93,7 +93,7 @@ def fit_prior(codec: LightCodec, codes: np.ndarray, say: Say, recipe: PriorRecip
         network = Network(facts["codewords"][codebook, order], places, learned.contexts, recipe)
         spent.append(network.fit(places, learned.contexts, recipe))
         learned.go_on()
-        for name, array in network.quantized().items():
+        for name, array in network.quantized(context.limits()).items():
             layers.setdefault(name, []).append(array)
         if len(spent) in codec.config.shipped_codebooks:
             bits = f"{np.mean(spent):.2f} of {codec.config.bits_per_code} bits a code"
@@ -289,10 +289,11 @@ class Network:
         gradients = [hidden.T @ group_shares, group_shares.sum(axis=0), by_kernel, by_bias]
         return upstream, gradients, group_bits + place_bits
 
-    def quantized(self) -> Arrays:
-        """The layers as whole numbers, by the names of a prior's arrays."""
+    def quantized(self, limits: np.ndarray) -> Arrays:
+        """The layers as whole numbers, by the names of a prior's arrays, for a context that stays within its limits."""
         kernel1, bias1, kernel2, bias2, *outputs = self.weights
         step = np.log(2) / 2**SCORE_BITS  # of a score, in logits
+        most = 2**ACTIVATION_BITS - 1
         units = [2**ACTIVATION_BITS / limit for limit in LIMITS]  # of a hidden unit, in its whole numbers
         kernel1 = kernel1 / self.scale[:, None]
         bias1 = bias1 - self.mean @ kernel1
@@ -301,10 +302,10 @@ class Network:
         group_bias -= group_bias.max()
         place_bias -= place_bias.max(axis=-1, keepdims=True)
         return {
-            **_layer("hidden1", kernel1 * units[0], bias1 * units[0], np.int16, MAX_HIDDEN_BIAS),
-            **_layer("hidden2", kernel2, bias2 * units[1], np.int16, MAX_HIDDEN_BIAS),
-            **_layer("group", groups / units[1], group_bias, np.int8, MAX_BIAS),
-            **_layer("place", places / units[1], place_bias, np.int8, MAX_BIAS),
+            **_layer("hidden1", kernel1 * units[0], bias1 * units[0], np.int16, limits),
+            **_layer("hidden2", kernel2, bias2 * units[1], np.int16, np.full(len(kernel2), most)),
+            **_layer("group", groups / units[1], group_bias, np.int8, np.full(len(groups), most)),
+            **_layer("place", places / units[1], place_bias, np.int8, np.full(places.shape[1], most)),
         }
 
 
@@ -337,14 +338,19 @@ def _softmax(logits: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _layer(
-    name: str, kernel: np.ndarray, bias: np.ndarray, kind: type[np.signedinteger], limit: int
+    name: str, kernel: np.ndarray, bias: np.ndarray, kind: type[np.signedinteger], limits: np.ndarray
 ) -> Arrays:
-    """A layer as whole numbers: the kernel as fine as its type holds, the bias, up to `limit`, in the same steps."""
+    """A layer as whole numbers, as fine as the type of its kernel and the sums of inputs within limits allow."""
     largest = np.iinfo(kind).max
-    room = min(largest / np.abs(kernel).max(initial=1e-9), limit / np.abs(bias).max(initial=1e-9))
+    sums = (limits @ np.abs(kernel) + np.abs(bias)).max()
+    room = min(
+        largest / np.abs(kernel).max(initial=1e-9),
+        (EXACT - 1 - (limits.sum() + 1) / 2) / max(sums, 1e-9),  # each weight may be rounded up by a half
+        MAX_BIAS / np.abs(bias).max(initial=1e-9),
+    )
     shift = int(np.clip(np.floor(np.log2(room)), 0, MAX_SHIFT))
     return {
         f"{name}.kernel": np.clip(np.rint(kernel * 2.0**shift), -largest, largest).astype(kind),
-        f"{name}.bias": np.clip(np.rint(bias * 2.0**shift), -limit, limit).astype(np.int32),
+        f"{name}.bias": np.clip(np.rint(bias * 2.0**shift), -MAX_BIAS, MAX_BIAS).astype(np.int32),
         f"{name}.shift": np.array(shift, np.int32),
     }
