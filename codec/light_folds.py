@@ -2,7 +2,8 @@
 
 It gives the same numbers, rounding apart, by fewer calls of numpy, which cost live steps half of their time:
 
-    - a norm's gamma and beta go into the matrix behind it, constant factors and terms into the nearest one
+    - a norm's gamma and beta go into the matrix behind it, constant factors and terms into the nearest one; norms give
+      vectors of length one, so that gamma is times the root of their size
     - `encoder.latents` is the last layer and the linear paths beside it, with the standardization
     - `decoder.maps` is the linear paths, `decoder.head` all layers of the head
     - real and imaginary parts stand side by side, as in the memory of complex numbers
@@ -22,6 +23,7 @@ def folded_encoder(config: CodecConfig, weights: Weights) -> Weights:
     result, last = dict(weights), f"encoder.coarse.layers.{config.encoder_blocks + 2}.layer"
     _fold_blocks(result)
     _fold_norm(result, f"encoder.coarse.layers.{config.encoder_blocks + 1}.layer", last)
+    result["encoder.fine.layers.1.layer.gamma"] = _of_length_one(result["encoder.fine.layers.1.layer.gamma"])
     first = "encoder.fine.layers.0.layer.kernel"
     bins, bands = np.split(result[first], [2 * config.spectrum_bins])
     result[first] = np.concatenate([_paired(bins, 0), np.float32(BAND_SCALE) * bands])
@@ -92,6 +94,7 @@ def _fold_blocks(weights: Weights) -> None:
     """Fold each ConvNeXtBlock's norm into its expansion, GELU's half and its scale into the projection."""
     for name in [name.removesuffix(".scale") for name in weights if name.endswith(".scale")]:
         _fold_norm(weights, f"{name}.norm", f"{name}.expand")
+        weights[f"{name}.mix.kernel"] = weights[f"{name}.mix.kernel"][..., 0]
         scale, project = weights.pop(f"{name}.scale"), f"{name}.project"
         weights[f"{project}.kernel"] = weights[f"{project}.kernel"] * (np.float32(0.5) * scale)
         weights[f"{project}.bias"] = weights[f"{project}.bias"] * scale
@@ -99,10 +102,14 @@ def _fold_blocks(weights: Weights) -> None:
 
 def _fold_norm(weights: Weights, norm: str, dense: str) -> None:
     """Fold gamma and beta of a norm into the dense layer behind it."""
-    gamma, beta = weights.pop(f"{norm}.gamma"), weights.pop(f"{norm}.beta")
+    gamma, beta = _of_length_one(weights.pop(f"{norm}.gamma")), weights.pop(f"{norm}.beta")
     kernel = weights[f"{dense}.kernel"]
     weights[f"{dense}.kernel"] = gamma[:, None] * kernel
     weights[f"{dense}.bias"] = weights[f"{dense}.bias"] + beta @ kernel
+
+
+def _of_length_one(gamma: np.ndarray) -> np.ndarray:
+    return gamma * np.float32(np.sqrt(len(gamma)))
 
 
 def _paired(parts: np.ndarray, axis: int) -> np.ndarray:

@@ -13,6 +13,9 @@ from codec.tables import NORM_EPSILON
 Weights = dict[str, np.ndarray]
 LightState = dict[str, np.ndarray]  # what each part keeps, by its name; what is not there is silence
 
+GELU_SLOPE = np.float32(np.sqrt(2 / np.pi))
+GELU_CUBE = np.float32(0.044715) * GELU_SLOPE
+
 
 class Step:
     """The layers, by the names of their weights, during one step: the state before it, and the state after it."""
@@ -49,7 +52,7 @@ class Step:
 
     def block(self, name: str, x: np.ndarray) -> np.ndarray:
         """A ConvNeXtBlock, of weights that `codec.light_folds` has folded."""
-        kernel = self.weights[f"{name}.mix.kernel"][..., 0]
+        kernel = self.weights[f"{name}.mix.kernel"]
         y = np.einsum("btkd,kd->btd", windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
         y += self.weights[f"{name}.mix.bias"]
         y = twice_gelu(self.dense(f"{name}.expand", normalized(y)))
@@ -66,9 +69,9 @@ class Step:
 def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """[batch, time, n] @ [n, m]; two or three rows each by itself, as BLAS would copy the matrix to do them at once."""
     batch, time, n = x.shape
-    if batch * time < 4:
-        return (x[:, :, None] @ matrix)[:, :, 0]
-    return (x.reshape(-1, n) @ matrix).reshape(batch, time, -1)
+    if batch * time >= 4:
+        return (x.reshape(-1, n) @ matrix).reshape(batch, time, -1)
+    return x @ matrix if time == 1 else (x[:, :, None] @ matrix)[:, :, 0]
 
 
 def windows(x: np.ndarray, size: int) -> np.ndarray:
@@ -82,19 +85,19 @@ def windows(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def normalized(x: np.ndarray) -> np.ndarray:
-    """LayerNorm without gamma and beta."""
-    x = x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
-    variance = np.einsum("btd,btd->bt", x, x)[..., None] / x.shape[-1]
-    x /= np.sqrt(variance + NORM_EPSILON)
+    """A LayerNorm without gamma and beta, to length one instead of variance one: the factor is in the weights."""
+    size = x.shape[-1]
+    x = x - np.add.reduce(x, axis=-1, keepdims=True) / size
+    squares = np.einsum("btd,btd->bt", x, x)[..., None]
+    x /= np.sqrt(squares + size * NORM_EPSILON)
     return x
 
 
 def twice_gelu(x: np.ndarray) -> np.ndarray:
     """Two times the tanh form, as in the Keras model; the half is in the weights."""
-    slope = np.float32(np.sqrt(2 / np.pi))
     y = x * x
-    y *= np.float32(0.044715) * slope
-    y += slope
+    y *= GELU_CUBE
+    y += GELU_SLOPE
     y *= x
     np.tanh(y, out=y)
     y += 1
