@@ -31,6 +31,7 @@ RATE, SHORT, LONG = 48000, 10, 300  # Hz, seconds
 STEPS = 1000
 PEERS, LITERT = Path(__file__).with_name("peers.py"), Path(__file__).with_name("litert.py")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # as what is installed is, from the second run on
 
 
 class Cost(NamedTuple):
@@ -43,7 +44,7 @@ class Cost(NamedTuple):
 
 def cost_of(command: list[str], core: int) -> Cost:
     """Run a command on one core."""
-    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **ONE_THREAD, **COMPILED, "PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
     pin = functools.partial(os.sched_setaffinity, 0, {core})
     process = subprocess.Popen(command, env=environment, preexec_fn=pin, stdout=subprocess.DEVNULL)
