@@ -103,6 +103,17 @@ def followed_one_by_one(
     return np.array(codes)
 
 
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_one_frame_is_searched_as_what_its_prediction_leaves(rows: int, candidates: int, seed: int) -> None:
+    frames, base, prediction = white(rows, 1, 3, seed=seed), white(rows, 3, seed=1), 0.5 * white(3, 3, seed=2)
+    books = white(4, 16, 3, seed=3)
+    found = BeamSearch(books, candidates).follow(frames, base, prediction, range(4))
+    expected = codes_of(frames[:, 0] - base @ prediction, books, candidates)
+    assert np.array_equal(found.codes[:, 0], expected)
+    np.testing.assert_allclose(found.bases[:, 0], base @ prediction + summed(expected, books), atol=1e-5)
+
+
 def test_one_path_is_the_nearest_codewords_frame_by_frame() -> None:
     frames, base, prediction = white(5, 12, 3), white(5, 3, seed=1), 0.5 * white(3, 3, seed=2)
     books = white(2, 16, 3, seed=3)
