@@ -62,11 +62,13 @@ class RangeDecoder:
         self._lengths = np.array([len(row) for row in rows])
         width = int(self._lengths.max()) + 2 * _WINDOW
         padded = b"".join(row.ljust(width, b"\0") for row in rows)
-        self._bytes = np.frombuffer(padded, np.uint8).astype(np.int64)
-        self._starts = np.arange(len(rows)) * width
+        content = np.frombuffer(padded, np.uint8).astype(np.int64)
+        self._two = content[:-1] << 8 | content[1:]  # the byte at each place and the one behind it
+        self._every = np.arange(len(rows))
+        self._starts = self._every * width
         self._next = np.full(len(rows), _WINDOW)
         self._last = width - 2  # where two bytes are left
-        first = self._bytes.reshape(len(rows), width)[:, :_WINDOW]
+        first = content.reshape(len(rows), width)[:, :_WINDOW]
         self._offset = first @ (256 ** np.arange(_WINDOW)[::-1])  # of the window from low
         self._range = np.full(len(rows), _TOP - 1)
         self._sound = np.full(len(rows), True)
@@ -77,8 +79,7 @@ class RangeDecoder:
     def read(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
         """The next code of each row, int64 [row]; its intervals begin at `bounds` [row, size + 1], 0 to 2^16."""
         codes: NDArray[np.int64] = np.count_nonzero(bounds[:, 1:] <= self.peek()[:, np.newaxis], axis=1)
-        every = np.arange(len(codes))
-        self.take(bounds[every, codes], bounds[every, codes + 1])
+        self.take(bounds[self._every, codes], bounds[self._every, codes + 1])
         return codes
 
     def peek(self) -> NDArray[np.int64]:
@@ -97,10 +98,9 @@ class RangeDecoder:
     def _refill(self) -> None:
         """Move each row's window on by the bytes, 0 to 2, that make its range large enough again."""
         count = (self._range < _LEAST).astype(np.int64) + (self._range < _LEAST >> 8)
-        at = self._starts + np.minimum(self._next, self._last)
-        two = self._bytes[at] << 8 | self._bytes[at + 1]
-        self._offset = self._offset << 8 * count | two >> 16 - 8 * count
-        self._range <<= 8 * count
+        two, bits = self._two[self._starts + np.minimum(self._next, self._last)], 8 * count
+        self._offset = self._offset << bits | two >> 16 - bits
+        self._range <<= bits
         self._next += count
 
     def faults(self) -> list[str]:
