@@ -96,6 +96,13 @@ def test_a_fitted_prior_saves_bytes_and_gives_the_same_sound(
         assert any(chunk.coding for chunk in Reader(file).stored_chunks())
 
 
+@pytest.mark.parametrize("model", ["fitted", "lamella-48k"])
+def test_float32_holds_all_sums_of_a_fitted_prior(fitted: Path, model: str) -> None:
+    prior = load_light(fitted if model == "fitted" else model).prior
+    assert prior is not None
+    assert prior.exact_type == np.float32
+
+
 def test_keras_and_numpy_write_by_the_same_prior(fitted: Path) -> None:
     keras_model, light = load_codec(fitted), load_light(fitted)
     assert model_id(keras_model) == model_id(light)

@@ -102,10 +102,11 @@ def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: in
 
 def test_float32_is_for_sums_that_it_holds() -> None:
     """That both kinds give the same intervals `test_every_interval_is_what_the_page_says` tells."""
-    arrays = drawn()
-    arrays["hidden2.bias"][1, 1] = 2**24 - 1  # with what is added to it, more
     assert Prior(drawn()).exact_type == np.float32
-    assert Prior(arrays).exact_type == np.float64
+    for bias in (2**24 - 1, -(2**31)):  # with what is added to it, more; the size of the least is no int32
+        arrays = drawn()
+        arrays["hidden2.bias"][1, 1] = bias
+        assert Prior(arrays).exact_type == np.float64
 
 
 @settings(deadline=None)
