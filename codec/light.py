@@ -230,8 +230,9 @@ class _Decoder:
 
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self.config, self.weights = config, folded_decoder(config, weights)
-        sizes = (config.synthesis_bins, 2 * config.direction_bins, config.phase_bins, PITCHES + 1)
-        self.head_ends = tuple(itertools.accumulate((*sizes, 2 * config.direction_bins)))
+        directions = 2 * config.direction_bins
+        sizes = (config.synthesis_bins, directions, config.phase_bins, PITCHES + 1, directions)
+        self.head_ends = tuple(itertools.accumulate(sizes))
         self.noise = noise_table(config.noise_channels) @ weights["decoder.noise_map.kernel"]
         self.directions, self.noise_share = noise_directions(config), noise_share(config)
         self.interpolation = band_interpolation(config)

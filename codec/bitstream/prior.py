@@ -133,10 +133,12 @@ class Context:
 
     def limits(self) -> Floats:
         """How far from zero each number of a context can be, [context]."""
-        furthest = np.abs(self.codewords.astype(np.float64)).max(axis=1)  # [codebook, dim]
+        ends = (self.codewords.min(axis=1), self.codewords.max(axis=1))
+        furthest = np.abs(np.array(ends, np.float32)).max(axis=0)  # [codebook, dim]
         base = BASE_LIMIT + furthest[: self.base_codebooks, : self.base_dim].sum(axis=0)
         rest = furthest[self.base_codebooks :].sum(axis=0)
-        return np.concatenate([[STEPS_PER_UNIT, len(furthest)], base, base, rest, base, rest])
+        ahead = np.array([STEPS_PER_UNIT, len(furthest)], np.float32)
+        return np.concatenate([ahead, base, base, rest, base, rest])
 
     def begin(self, rows: int, depth: int) -> Known:
         """What is known before the first frame of a chunk."""
@@ -188,12 +190,12 @@ class Prior:
         self._members = arrays["place.bias"].shape[-1]
         self._place_of = np.argsort(arrays["order"], axis=-1)
         wide, split = arrays["hidden1.bias"].shape[1], self.context.ahead_size
-        exact = _largest_sum(arrays, self.context.limits()) < EXACT
-        self.exact_type = kind = np.dtype(np.float32 if exact else np.float64)  # of the hidden layers
-        kernel = arrays["hidden1.kernel"].astype(kind)
-        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1)
+        fits = _fits_float32(arrays, self.context.limits())
+        self.exact_type = kind = np.dtype(np.float32 if fits else np.float64)  # of the hidden layers
+        kernel = arrays["hidden1.kernel"]
+        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(kind)
         self._bias = arrays["hidden1.bias"].reshape(-1).astype(kind)
-        self._now = np.split(kernel[:, split:], [self.context.base_dim], axis=1)
+        self._now = np.split(kernel[:, split:].astype(kind), [self.context.base_dim], axis=1)
         self._wide = wide
         self._second = [arrays[f"hidden2.{name}"].astype(kind) for name in ("kernel", "bias")]
         self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
@@ -329,14 +331,17 @@ def _unit(arrays: Mapping[str, Array], name: str) -> Floats:
     return np.ldexp(np.float32(1), -arrays[f"{name}.shift"])
 
 
-def _largest_sum(arrays: Mapping[str, Array], limits: Floats) -> float:
-    """More than any sum in the hidden layers, whatever the codes are and in whatever order it is added up."""
-    activations = np.full(arrays["hidden2.kernel"].shape[1], (1 << ACTIVATION_BITS) - 1)
-    sizes = []
+def _fits_float32(arrays: Mapping[str, Array], limits: Floats) -> bool:
+    """Whether float32 holds any sum in the hidden layers, whatever the codes are and in whatever order it is added up.
+
+    It can be asked in float32 itself: sums of sizes are exact below 2^24, and rounding takes none from above to below.
+    """
+    activations = np.full(arrays["hidden2.kernel"].shape[1], (1 << ACTIVATION_BITS) - 1, np.float32)
     for name, inputs in (("hidden1", limits), ("hidden2", activations)):
-        kernel, bias = (np.abs(arrays[f"{name}.{part}"].astype(np.float64)) for part in ("kernel", "bias"))
-        sizes.append(inputs @ kernel + bias)
-    return float(max(size.max() for size in sizes))
+        kernel, bias = (np.abs(arrays[f"{name}.{part}"], dtype=np.float32) for part in ("kernel", "bias"))
+        if (inputs @ kernel + bias).max() >= EXACT:
+            return False
+    return True
 
 
 def check(arrays: Mapping[str, Array]) -> None:
