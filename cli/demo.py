@@ -12,7 +12,7 @@ from cli import files, options
 from cli.backend import use_one_core
 
 if TYPE_CHECKING:
-    from codec.light import LightCodec
+    from codec.runtime.codec import NumpyCodec
 
 
 @click.command()
@@ -34,9 +34,9 @@ def demo(audio: Path | None, output: str, model: str, force: bool) -> None:
         raise click.ClickException(f"{folder} is not empty; --force overwrites what is in it")
     clip = audio or files.shipped_clip()
     files.open_sound(str(clip), None).close()
-    from codec.presets import load_light
+    from codec.presets import load
 
-    codec = load_light(model)
+    codec = load(model)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(clip, folder / f"source{clip.suffix}")
     click.echo(f"{clip.name}, the sounds go to {folder}\nbitrate      bytes    bit/s  log-mel distance")
@@ -44,10 +44,10 @@ def demo(audio: Path | None, output: str, model: str, force: bool) -> None:
         click.echo(row(codec, clip, count, folder))
 
 
-def row(codec: LightCodec, clip: Path, count: int, folder: Path) -> str:
+def row(codec: NumpyCodec, clip: Path, count: int, folder: Path) -> str:
     """Send the clip through the codec, leave both files in the folder, and give a line of the table."""
     from codec.audio import AudioReader
-    from codec.compression import compress, decompress
+    from codec.coding.compression import compress, decompress
     from codec.evaluation.metrics import mel_distance
 
     name = options.show_bitrate(codec.config.bitrate_of(count))

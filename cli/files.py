@@ -11,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from cli.options import Pcm
-    from codec.audio import Reader
-    from codec.light import LightCodec
+    from codec.audio import SampleReader
+    from codec.runtime.codec import NumpyCodec
 
 STANDARD = "-"  # standard input or output
 
@@ -53,7 +53,7 @@ def refuse_overwriting(path: Path, force: bool) -> None:
         raise click.ClickException(f"there is no folder {path.parent}")
 
 
-def open_sound(name: str, pcm: Pcm | None) -> Reader:
+def open_sound(name: str, pcm: Pcm | None) -> SampleReader:
     """Open what is to be compressed, so that bad audio is found before the model is loaded; raises AudioError."""
     from codec.audio import AudioReader, RawReader
 
@@ -77,11 +77,11 @@ def stream_seconds(name: str) -> float | None:
 
 
 @functools.cache
-def loaded(model: str, candidates: int = 1) -> LightCodec:
+def loaded(model: str, candidates: int = 1) -> NumpyCodec:
     """Load a model, in each process once; raises PresetError."""
-    from codec.presets import load_light
+    from codec.presets import load
 
-    return load_light(model, candidates)
+    return load(model, candidates)
 
 
 def shipped_clip() -> Path:

@@ -11,7 +11,7 @@ from cli.options import Pace, Part, Pcm
 from cli.progress import progress
 
 if TYPE_CHECKING:
-    from codec.quality import Quality
+    from codec.coding.rate_control import Quality
 
 
 def compress_file(
@@ -27,7 +27,7 @@ def compress_file(
     """Compress one file; give what to say of it."""
     output = files.target(target, force)
     with files.open_sound(source, pcm) as reader:
-        from codec.compression import compress as run
+        from codec.coding.compression import compress as run
 
         codec = files.loaded(model, 2**pace.effort)
         seconds = None if reader.num_samples is None else reader.num_samples / reader.sample_rate
@@ -45,8 +45,8 @@ def decompress_file(
     output = files.target(target, force)
     seconds = None if recover else files.stream_seconds(source)
     from codec.audio import AudioWriter, RawWriter
-    from codec.compression import decompress as run
-    from codec.recovery import Loss
+    from codec.coding.compression import decompress as run
+    from codec.coding.concealment import Loss
 
     losses: list[Loss] = []
     codec, writer = files.loaded(model), RawWriter if raw else AudioWriter

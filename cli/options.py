@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 if TYPE_CHECKING:
+    from codec.coding.rate_control import Quality
     from codec.config import CodecConfig
-    from codec.quality import Quality
 
 DEFAULT_MODEL = "lamella-48k"
 DEFAULT_BITRATE = 6000  # bits per second and channel
@@ -101,7 +101,7 @@ def choose_rate(config: CodecConfig, rate: Rate, level: float | None) -> int | Q
         return choose_codebooks(config, rate)
     if rate != (None, None):
         raise click.UsageError("give --quality, --bitrate or --codebooks, not two of them")
-    from codec.quality import Quality
+    from codec.coding.rate_control import Quality
 
     return Quality(level)
 

@@ -36,11 +36,11 @@ def thin(source: str, target: str, bits: options.Rate, model: str, force: bool, 
     from codec.bitstream import Reader
     from codec.bitstream import thin as run
     from codec.files import name_of, naming_damage, reading, writing
-    from codec.presets import load_light, model_id
+    from codec.presets import load, model_id
 
     given = files.source(source)
     with reading(given) as stream, naming_damage(name_of(given)), writing(output) as result:
-        reader, codec = Reader(stream), load_light(model)
+        reader, codec = Reader(stream), load(model)
         if reader.header.model_id == model_id(codec):
             reader.prior = codec.prior
         try:

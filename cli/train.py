@@ -44,14 +44,14 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
         raise click.ClickException(f"{output} is a model with no training to go on; --force overwrites it")
     status = Status(quiet)
     replicas = load_backend(status.say)
-    from codec.presets import load_codec
+    from codec.presets import load_keras
     from codec.training.recipe import recipe_for
     from codec.training.steps import present_policy
     from codec.training.trainer import train as run
 
     recipe = recipe_for(**{name: value for name, value in given.items() if value is not None})
     with replicas.scope():
-        codec = load_codec(start, present_policy()) if start else None
+        codec = load_keras(start, present_policy()) if start else None
     try:
         run(folder, output, recipe, status.say, codec, show=status.screen, replicas=replicas)
     except KeyboardInterrupt as stopped:

@@ -6,16 +6,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from codec.compression import EncoderStream, compress, decompress
+    from codec.coding.compression import EncoderStream, compress, decompress
+    from codec.coding.decoder_stream import DecoderStream
+    from codec.coding.packets import PacketDecoder, PacketEncoder
+    from codec.coding.rate_control import Quality
     from codec.config import CodecConfig
-    from codec.decoding import DecoderStream
     from codec.errors import CodecError
-    from codec.light import LightCodec
-    from codec.model import Codec
-    from codec.packets import PacketDecoder, PacketEncoder
-    from codec.presets import list_presets, load_codec, load_light, save_codec
-    from codec.quality import Quality
-    from codec.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
+    from codec.network.codec import Codec
+    from codec.network.quantizer import ResidualVectorQuantizer, VectorQuantizer, straight_through
+    from codec.presets import list_presets, load, load_keras, save_preset
+    from codec.runtime.codec import NumpyCodec
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ __all__ = [
     "CodecError",
     "DecoderStream",
     "EncoderStream",
-    "LightCodec",
+    "NumpyCodec",
     "PacketDecoder",
     "PacketEncoder",
     "Quality",
@@ -35,31 +35,31 @@ __all__ = [
     "compress",
     "decompress",
     "list_presets",
-    "load_codec",
-    "load_light",
-    "save_codec",
+    "load_keras",
+    "load",
+    "save_preset",
     "straight_through",
 ]
 
 _HOMES = {
-    "Codec": "codec.model",
+    "Codec": "codec.network.codec",
     "CodecConfig": "codec.config",
     "CodecError": "codec.errors",
-    "DecoderStream": "codec.decoding",
-    "EncoderStream": "codec.compression",
-    "LightCodec": "codec.light",
-    "PacketDecoder": "codec.packets",
-    "PacketEncoder": "codec.packets",
-    "Quality": "codec.quality",
-    "ResidualVectorQuantizer": "codec.quantizer",
-    "VectorQuantizer": "codec.quantizer",
-    "compress": "codec.compression",
-    "decompress": "codec.compression",
+    "DecoderStream": "codec.coding.decoder_stream",
+    "EncoderStream": "codec.coding.compression",
+    "NumpyCodec": "codec.runtime.codec",
+    "PacketDecoder": "codec.coding.packets",
+    "PacketEncoder": "codec.coding.packets",
+    "Quality": "codec.coding.rate_control",
+    "ResidualVectorQuantizer": "codec.network.quantizer",
+    "VectorQuantizer": "codec.network.quantizer",
+    "compress": "codec.coding.compression",
+    "decompress": "codec.coding.compression",
     "list_presets": "codec.presets",
-    "load_codec": "codec.presets",
-    "load_light": "codec.presets",
-    "save_codec": "codec.presets",
-    "straight_through": "codec.quantizer",
+    "load_keras": "codec.presets",
+    "load": "codec.presets",
+    "save_preset": "codec.presets",
+    "straight_through": "codec.network.quantizer",
 }
 
 

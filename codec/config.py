@@ -12,7 +12,7 @@ from codec.errors import PresetError
 
 SHIPPED_CODEBOOKS = (3, 6, 12, 24, 30)
 # Spectral frames, a divisor of tables.NOISE_PERIOD: at its multiples the phase of the decoder's pulses begins anew.
-PULSE_PERIOD = 256
+EXCITATION_PERIOD = 256
 OLDER = {"encoder_expansion": 300, "decoder_expansion": 300}  # of models whose config does not tell
 
 
@@ -28,7 +28,7 @@ class CodecConfig:
     mel_bands: int = 64  # log energies up to half the sample rate
     spectrum_limit: int = 8000  # Hz; below it the encoder sees complex bins
     phase_limit: int = 1000  # Hz; below it the phase path carries complex bins
-    direction_limit: int = 2000  # Hz; from there up the directions of the decoder's bins are noise
+    phasor_limit: int = 2000  # Hz; from there up the directions of the decoder's bins are noise
     envelope_dim: int = 28  # latents of the envelope path
     phase_dim: int = 36  # latents of the phase path
     detail_dim: int = 32  # latents of the detail path, more of the envelope
@@ -61,15 +61,15 @@ class CodecConfig:
         if self.base_codebooks > min(self.core_codebooks, self.num_codebooks):
             found = f"{self.core_codebooks} `core_codebooks` and {self.num_codebooks} `num_codebooks`"
             raise ValueError(f"`base_codebooks` {self.base_codebooks} are more than {found}")
-        for name in ("spectrum_limit", "phase_limit", "direction_limit"):
+        for name in ("spectrum_limit", "phase_limit", "phasor_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
         for name in ("encoder_expansion", "decoder_expansion"):
             if getattr(self, name) < 100:
                 raise ValueError(f"`{name}` must be at least 100 percent, found {getattr(self, name)}")
-        if self.direction_bins <= self.phase_bins:
+        if self.phasor_bins <= self.phase_bins:
             raise ValueError(
-                f"`direction_limit` {self.direction_limit} Hz must lie above `phase_limit` {self.phase_limit} Hz"
+                f"`phasor_limit` {self.phasor_limit} Hz must lie above `phase_limit` {self.phase_limit} Hz"
             )
         if not self.phase_bins:
             raise ValueError(
@@ -102,9 +102,9 @@ class CodecConfig:
         return self.phase_limit * self.short_window // self.sample_rate
 
     @property
-    def direction_bins(self) -> int:
+    def phasor_bins(self) -> int:
         """Bins of the spectrum, from 0 up, whose directions the network makes; those of the others are noise."""
-        return self.direction_limit * self.short_window // self.sample_rate
+        return self.phasor_limit * self.short_window // self.sample_rate
 
     @property
     def synthesis_bins(self) -> int:
@@ -130,14 +130,14 @@ class CodecConfig:
         return max(1, int(milliseconds * self.frame_rate / 1000))
 
     @property
-    def restart_frames(self) -> int:
+    def reset_interval(self) -> int:
         """Code frames after which the quantizer's prediction begins anew, a second: so codes depend on nothing else."""
         return max(1, round(self.frame_rate))
 
     @property
     def run_in_frames(self) -> int:
         """Code frames before its own that a frame's sound depends on: by kernels (3 and 7), pulses and overlap."""
-        spectral = 6 * self.decoder_fine_blocks + PULSE_PERIOD + 1
+        spectral = 6 * self.decoder_fine_blocks + EXCITATION_PERIOD + 1
         return 2 + 6 * self.decoder_blocks + (spectral + 1) // 2
 
     @property

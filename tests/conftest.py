@@ -12,14 +12,16 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Their asserts tell as much as those of a test.
-pytest.register_assert_rewrite("coding", "command_line", "sounds")
+pytest.register_assert_rewrite("support.coding", "support.command_line", "support.sounds")
+
+from support.sounds import tone  # noqa: E402
 
 if TYPE_CHECKING:
-    from short_runs import Whole
+    from support.short_runs import Whole
 
     from codec.config import CodecConfig
-    from codec.light import LightCodec
-    from codec.model import Codec
+    from codec.network.codec import Codec
+    from codec.runtime.codec import NumpyCodec
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +56,7 @@ def tiny_codec(tiny_config: CodecConfig) -> Codec:
     """An untrained codec whose codebooks are drawn at random."""
     import keras
 
-    from codec.model import Codec
+    from codec.network.codec import Codec
 
     keras.utils.set_random_seed(7)
     codec = Codec(tiny_config)
@@ -68,36 +70,27 @@ def tiny_codec(tiny_config: CodecConfig) -> Codec:
 @pytest.fixture(scope="session")
 def tiny_preset(tiny_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model, as --model takes it."""
-    from codec.presets import save_codec
+    from codec.presets import save_preset
 
     directory = tmp_path_factory.mktemp("models") / "tiny"
-    save_codec(tiny_codec, directory, "# Tiny: for tests, untrained\n")
+    save_preset(tiny_codec, directory, "# Tiny: for tests, untrained\n")
     return directory
 
 
 @pytest.fixture(scope="session")
-def light(tiny_preset: Path) -> LightCodec:
+def light(tiny_preset: Path) -> NumpyCodec:
     """The tiny model in numpy, whose codes are those of the Keras model."""
-    from codec.presets import load_light
+    from codec.presets import load
 
-    return load_light(tiny_preset, candidates=1)
+    return load(tiny_preset, candidates=1)
 
 
 @pytest.fixture(scope="session")
-def shipped() -> LightCodec:
+def shipped() -> NumpyCodec:
     """The default preset in numpy."""
-    from codec.presets import load_light
+    from codec.presets import load
 
-    return load_light()
-
-
-def tone(seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:
-    """Harmonics that rise and fall, and a little noise: float32 [time, channels], below full scale."""
-    time = np.arange(round(seconds * sample_rate))[:, None] / sample_rate
-    pitch = 110 * np.arange(1, channels + 1)
-    waves = sum(np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 8))
-    noise = np.random.default_rng(1).standard_normal((len(time), channels))
-    return (0.2 * waves * (0.6 + 0.4 * np.sin(5 * time)) + 0.005 * noise).astype(np.float32)
+    return load()
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +106,6 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """A run of training that nothing interrupted. Do not write to it."""
-    from short_runs import whole_run
+    from support.short_runs import whole_run
 
     return whole_run(tmp_path_factory.mktemp("whole"))

@@ -27,7 +27,7 @@ def configs(draw: st.DrawFn) -> CodecConfig:
         "spectrum_limit": draw(st.integers(1, rate // 2)),
         "phase_limit": draw(st.integers(bin_width, rate // 4)),
     }
-    limits["direction_limit"] = draw(st.integers(limits["phase_limit"] + bin_width, rate // 2))
+    limits["phasor_limit"] = draw(st.integers(limits["phase_limit"] + bin_width, rate // 2))
     codebooks = draw(st.integers(1, 40))
     sizes = {
         "num_codebooks": codebooks,

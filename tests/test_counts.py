@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codec import light
+from codec.architecture import weight_shapes
 from codec.config import CodecConfig
-from codec.light import LightCodec
-from codec.presets import load_light
-from codec.weights import weight_shapes
+from codec.presets import load
+from codec.runtime import codec as light
+from codec.runtime.codec import NumpyCodec
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,20 +61,20 @@ class Counted(np.ndarray):
 
 
 @pytest.fixture
-def codec(monkeypatch: pytest.MonkeyPatch) -> LightCodec:
+def codec(monkeypatch: pytest.MonkeyPatch) -> NumpyCodec:
     """The default model, all weights the same."""
-    for name in ("band_weights", "_low_bins", "emphasis_contrast"):
+    for name in ("band_weights", "_low_bins", "postfilter_contrast"):
         table = getattr(light, name)
         monkeypatch.setattr(light, name, lambda config, table=table: table(config).view(Counted))
     shapes = weight_shapes(CodecConfig())
     weights = {name: np.full(shape, 1e-3, np.float32).view(Counted) for name, shape in shapes.items()}
-    return LightCodec(CodecConfig(), weights)
+    return NumpyCodec(CodecConfig(), weights)
 
 
 def test_memory_of_the_default_model() -> None:
     tracemalloc.start()
     try:
-        model = load_light()
+        model = load()
         held = tracemalloc.get_traced_memory()[0] / 2**20
     finally:
         tracemalloc.stop()
@@ -82,13 +82,13 @@ def test_memory_of_the_default_model() -> None:
     assert 30 < held <= MOST_MEMORY  # the weights alone are 17
 
 
-def test_products_of_a_second(codec: LightCodec) -> None:
+def test_products_of_a_second(codec: NumpyCodec) -> None:
     config, found = codec.config, {}
     audio = np.zeros((1, config.sample_rate, 1), np.float32).view(Counted)
-    codes = np.zeros((1, config.restart_frames, 12), np.int32)
+    codes = np.zeros((1, config.reset_interval, 12), np.int32)
     steps = {
-        "encode": functools.partial(codec.fast_encode_step, audio, codec.encoder_state(1), 12),
-        "decode": functools.partial(codec.fast_decode_step, codes, codec.decoder_state(1)),
+        "encode": functools.partial(codec.encode_step, audio, codec.encoder_state(1), 12),
+        "decode": functools.partial(codec.decode_step, codes, codec.decoder_state(1)),
     }
     for name, step in steps.items():
         step()  # the first time its tables are made

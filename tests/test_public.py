@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
+from support.sounds import tone
 
 import codec
 from codec.evaluation.metrics import mel_distance
-from codec.presets import load_light
+from codec.presets import load
 
 
 @pytest.mark.parametrize("name", codec.__all__)
@@ -36,11 +36,11 @@ def test_unknown_name() -> None:
 def test_the_example_in_the_readme(
     tiny_preset: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     example, _ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)  # the other one is of an export
     shutil.copy(wav, tmp_path / "talk.wav")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(codec, "load_light", lambda name: load_light(tiny_preset))
+    monkeypatch.setattr(codec, "load", lambda name: load(tiny_preset))
     names: dict[str, Any] = {}
     exec(example, names)
     again, rate = soundfile.read("again.wav", dtype="float32")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny_training as tiny
-from tiny_training import RUN
+from support import tiny_training as tiny
+from support.tiny_training import RUN
 
 LIGHT = ("click", "numpy", "safetensors", "soundfile", "soxr")
 WITH_JAX = (*LIGHT, "jax", "keras", "librosa")

@@ -12,7 +12,7 @@ from codec.bitstream.format import (
 )
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader, grouped
-from codec.bitstream.salvage import RecoveringReader
+from codec.bitstream.recovery import RecoveringReader
 from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 

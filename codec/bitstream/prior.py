@@ -9,7 +9,7 @@ them in steps of 1/16 of a latent:
     past       sum of the codewords of all codebooks but the base's one frame ago, 0 before the chunk     [dim]
     base       sum of the codewords of the base codebooks so far in this frame, on top of what the frame before
                predicts: floor((its base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047; 0 in the frames
-               0, restart_frames, 2 restart_frames, .. of the chunk                         [base_dim]
+               0, reset_interval, 2 reset_interval, .. of the chunk                         [base_dim]
     rest       sum of the codewords of the other codebooks so far in this frame             [dim]
 
 A codebook's codes stand in an order, near ones side by side, in groups of `members`. A code is written as two: the
@@ -122,12 +122,12 @@ class Context:
         codewords: [codebook, codebook_size, dim], whole numbers, in steps of 1/16.
         prediction: [base_dim, base_dim], whole numbers, in steps of 2^-12.
         base_codebooks: codebooks that code the base.
-        restart_frames: frames after which its prediction begins anew.
+        reset_interval: frames after which its prediction begins anew.
     """
 
-    def __init__(self, codewords: Array, prediction: Array, base_codebooks: int, restart_frames: int) -> None:
+    def __init__(self, codewords: Array, prediction: Array, base_codebooks: int, reset_interval: int) -> None:
         self.codewords, self.prediction = codewords, prediction.astype(np.float64)
-        self.base_codebooks, self.restart_frames = base_codebooks, restart_frames
+        self.base_codebooks, self.reset_interval = base_codebooks, reset_interval
         self.base_dim, self.dim = len(prediction), codewords.shape[-1]
         self.ahead_size = 2 + 2 * self.base_dim + self.dim
 
@@ -148,7 +148,7 @@ class Context:
 
     def follow(self, known: Known, frame: int, base: Floats, rest: Floats) -> Known:
         """What is known before `frame`, by that before the last one and its base and rest in the end."""
-        predicted = self.predict(base) if frame % self.restart_frames else np.zeros_like(base)
+        predicted = self.predict(base) if frame % self.reset_interval else np.zeros_like(base)
         return Known(np.zeros_like(known.first), known.depth, base, known.before, rest, predicted)
 
     def predict(self, base: Floats) -> Floats:

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec.spectral import compress
-from codec.streaming import Tensor
-from codec.tables import SPECTRUM_POWER
+from codec.dsp import SPECTRUM_POWER
+from codec.network.spectral import compress
+from codec.network.streaming import Tensor
 from codec.training import losses
 
 SLOPE = 0.1  # of the rectifiers below zero

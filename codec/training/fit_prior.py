@@ -23,8 +23,8 @@ from codec.bitstream.prior import (
     Context,
     Known,
 )
-from codec.light import LightCodec
-from codec.presets import load_light, save_prior
+from codec.presets import load, save_prior
+from codec.runtime.codec import NumpyCodec
 from codec.training.augmentation import PLAIN
 from codec.training.data import BatchSpec, Corpus, build_cache, draw_batch
 from codec.training.recipe import PriorRecipe
@@ -42,24 +42,24 @@ SCALED_BY = 20_000  # rows whose mean and spread stand for all
 
 def fit_preset(directory: Path, folder: Path, cache: Path, say: Say) -> None:
     """Fit a prior for the finished preset in `directory` to a folder of audio, whose samples are kept in `cache`."""
-    rate = load_light(directory).config.sample_rate
+    rate = load(directory).config.sample_rate
     add_prior(directory, build_cache(folder, cache, rate, say), say, PriorRecipe())
 
 
 def add_prior(directory: Path, corpus: Corpus, say: Say, recipe: PriorRecipe) -> None:
     """Fit a prior for the preset in `directory` to the files of a corpus to learn from, and put it there."""
     say("prior: coding the audio, then fitting, a few minutes")
-    codec = load_light(directory)
+    codec = load(directory)
     save_prior(fit_prior(codec, code(codec, corpus, recipe), say, recipe), directory)
 
 
-def code(codec: LightCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
+def code(codec: NumpyCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
     """Codes of segments drawn from the files to learn from, as they are: int32 [chunk, frame, codebook].
 
     No more of them than there is audio, so that few are drawn twice.
     """
     config = codec.config
-    chunk = recipe.chunk_seconds * config.restart_frames
+    chunk = recipe.chunk_seconds * config.reset_interval
     frames = recipe.chunks_per_segment * chunk
     spec = BatchSpec(SEGMENTS, frames * config.hop_length, SEED, augmentation=PLAIN)
     there = sum(file.length for file in corpus.train) // config.hop_length
@@ -68,18 +68,18 @@ def code(codec: LightCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
     return np.concatenate(coded).reshape(-1, chunk, config.num_codebooks)
 
 
-def _coded(codec: LightCodec, audio: np.ndarray) -> np.ndarray:
+def _coded(codec: NumpyCodec, audio: np.ndarray) -> np.ndarray:
     """Codes [batch, frame, codebook] of audio [batch, time, 1], the prediction begun anew each second as in a file."""
-    size, state = codec.config.restart_frames * codec.config.hop_length, codec.encoder_state(len(audio))
+    size, state = codec.config.reset_interval * codec.config.hop_length, codec.encoder_state(len(audio))
     steps = []
     for start in range(0, audio.shape[1], size):
         block = audio[:, start : start + size]
-        codes, state = codec.fast_encode_step(block, codec.restarted(state), codec.config.num_codebooks)
+        codes, state = codec.encode_step(block, codec.reset_prediction(state), codec.config.num_codebooks)
         steps.append(codes)
     return np.concatenate(steps, axis=1)
 
 
-def fit_prior(codec: LightCodec, codes: np.ndarray, say: Say, recipe: PriorRecipe) -> Arrays:
+def fit_prior(codec: NumpyCodec, codes: np.ndarray, say: Say, recipe: PriorRecipe) -> Arrays:
     """A prior for a model, as arrays for `codec.bitstream.prior.Prior`, from codes int32 [chunk, frame, codebook]."""
     facts = _facts(codec)
     context = Context(
@@ -101,7 +101,7 @@ def fit_prior(codec: LightCodec, codes: np.ndarray, say: Say, recipe: PriorRecip
     return {**facts, **{name: np.stack(arrays) for name, arrays in layers.items()}}
 
 
-def _facts(codec: LightCodec) -> Arrays:
+def _facts(codec: NumpyCodec) -> Arrays:
     """What the context is made from, in whole numbers, and the order of the codes."""
     codewords = np.rint(np.float32(codec.weights["quantizer.codebooks"]) * STEPS_PER_UNIT)
     codewords = np.clip(codewords, -127, 127).astype(np.int8)
@@ -111,7 +111,7 @@ def _facts(codec: LightCodec) -> Arrays:
         "order": np.stack([near_together(book.astype(np.float64)) for book in codewords]),
         "prediction": np.clip(prediction, -(2**15) + 1, 2**15 - 1).astype(np.int16),
         "base_codebooks": np.array(codec.config.base_codebooks, np.int32),
-        "restart_frames": np.array(codec.config.restart_frames, np.int32),
+        "restart_frames": np.array(codec.config.reset_interval, np.int32),
     }
 
 

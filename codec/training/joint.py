@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from codec.codebook import Averages
-from codec.encoder import Moments, moments
-from codec.model import Codec
+from codec.network.codebook import Averages
+from codec.network.codec import Codec
+from codec.network.encoder import Moments, moments
+from codec.network.quantizer import Movement
+from codec.network.streaming import Tensor
 from codec.presets import named_weights
-from codec.quantizer import Movement
-from codec.streaming import Tensor
 from codec.training import losses, pitch
+from codec.training.parameters import Trainee, others
 from codec.training.recipe import Recipe
 from codec.training.replicas import first_over_replicas, mean_over_replicas, sum_over_replicas
 from codec.training.steps import Arrays, Differentiate, Report
-from codec.training.trainee import Trainee, others
 
 STATISTICS_DECAY = 0.99
 BETAS = (0.9, 0.99)  # of Adam

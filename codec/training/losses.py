@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from codec.spectral import compress
-from codec.streaming import Tensor
-from codec.tables import SPECTRUM_POWER
+from codec.dsp import SPECTRUM_POWER
+from codec.network.spectral import compress
+from codec.network.streaming import Tensor
 
 MEL_FLOOR = 1e-5
 LOUDNESS_POWER = 0.3  # of a magnitude
@@ -118,7 +118,7 @@ def _compressed(audio: Tensor, window: int, bins: int) -> tuple[Tensor, Tensor]:
 def complex_cutoffs(num_codebooks: Tensor) -> Tensor:
     """Where the complex term ends for each item, Hz.
 
-    Below `direction_limit` it grows with the rate. Above, where directions are noise, it can only make that noise
+    Below `phasor_limit` it grows with the rate. Above, where directions are noise, it can only make that noise
     quieter. That is worth it while there are few bits: when it ended below at 6 kbit/s, PESQ-WB of 5 clips fell from
     2.19 to 1.86 in 1,800 steps. With many it made all above 2 kHz 1 to 2 dB too quiet, and Zimtohrli worse.
     """

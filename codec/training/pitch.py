@@ -13,8 +13,8 @@ import functools
 import numpy as np
 from keras import ops
 
-from codec.streaming import Tensor
-from codec.tables import PITCHES, pitches
+from codec.dsp import PITCHES, pitches
+from codec.network.streaming import Tensor
 
 WINDOW_SECONDS = 0.06  # the pitch of low voices needs it; with 40 ms half of their frames scored below noise
 BAND = (55.0, 1500.0)  # Hz, where harmonics are looked for

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from codec.errors import CodecError
-from codec.streaming import Tensor
+from codec.network.streaming import Tensor
 from codec.training.data import WHOLE, Part
 
 

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec.streaming import Tensor
+from codec.network.streaming import Tensor
+from codec.training.parameters import Trainee
 from codec.training.replicas import mean_over_replicas, of_first_replica
-from codec.training.trainee import Trainee
 
 TURNS = 2  # a stage may do one thing at even steps and another at odd ones; each is a graph of its own
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from codec.config import CodecConfig
 from codec.errors import AudioError, CodecError, PresetError
-from codec.model import Codec
-from codec.presets import DEFAULT_PRESET, PRIOR, save_codec
+from codec.network.codec import Codec
+from codec.presets import DEFAULT_PRESET, PRIOR, save_preset
 from codec.training import checkpoint
-from codec.training.board import NoBoard, new_board
+from codec.training.adversarial import DecoderStage, draw_kept
 from codec.training.card import amount, clock, model_card
 from codec.training.checkpoint import Progress
 from codec.training.data import (
@@ -38,15 +38,15 @@ from codec.training.data import (
     rate_shares,
 )
 from codec.training.fit_prior import add_prior
+from codec.training.initialization import kmeans_start, pca_start
 from codec.training.interrupts import Interrupts
 from codec.training.joint import JointStage
 from codec.training.memory import keep_freed_memory
 from codec.training.recipe import Recipe
 from codec.training.replicas import Replicas
 from codec.training.schedule import falling_rate, finished, fraction
-from codec.training.start import kmeans_start, pca_start
 from codec.training.steps import Arrays, Report, Stage, new_stepper, present_policy
-from codec.training.tuning import DecoderStage, draw_kept
+from codec.training.tensorboard import NoBoard, new_board
 from codec.training.validation import Validation, in_words, shipped_results, table, validate
 
 # Batches of the PCA start and of k-means are drawn from here on, away from the training steps.
@@ -378,7 +378,7 @@ class _Run:
 
     def _save_preset(self) -> None:
         if self.replicas.chief:
-            save_codec(self.codec, self.output, self._card())
+            save_preset(self.codec, self.output, self._card())
 
     def _save_checkpoint(self) -> None:
         if self.replicas.chief:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from codec.codebook import perplexity, usage
 from codec.config import CodecConfig
 from codec.errors import PresetError
-from codec.model import Codec
-from codec.presets import DEFAULT_PRESET, find_preset, load_codec
+from codec.network.codebook import perplexity, usage
+from codec.network.codec import Codec
+from codec.presets import DEFAULT_PRESET, find_preset, load_keras
 from codec.training import losses
 
 FAIR_USAGE = 0.6  # share of a codebook's codewords; less deserves a warning
@@ -68,7 +68,7 @@ def shipped_results(sample_rate: int, audio: np.ndarray) -> Validation | None:
     try:
         directory = find_preset(DEFAULT_PRESET)
         config = CodecConfig.from_json((directory / "config.json").read_text(encoding="utf-8"))
-        return validate(load_codec(directory), audio) if config.sample_rate == sample_rate else None
+        return validate(load_keras(directory), audio) if config.sample_rate == sample_rate else None
     except (PresetError, OSError):
         return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from codec import DecoderStream, EncoderStream, LightCodec, load_light
+from codec import DecoderStream, EncoderStream, NumpyCodec, load
 
 EDGES = (0, 1000, 4000, 8000, 12000, 16000, 20000)  # Hz
 FLOOR = 1e-7  # of the whole power: what has less in a band has nothing there
@@ -24,7 +24,7 @@ def band_powers(sound: np.ndarray, rate: int) -> np.ndarray:
     return np.histogram(frequencies, EDGES, weights=spectrum)[0]
 
 
-def change(clip: Path, codec: LightCodec, codebooks: int) -> np.ndarray:
+def change(clip: Path, codec: NumpyCodec, codebooks: int) -> np.ndarray:
     """Of each band of a clip, dB; no number where it had nothing."""
     samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
     encoder = EncoderStream(codec, rate, samples.shape[1], num_codebooks=codebooks)
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--codebooks", type=int, default=12)
     options = parser.parse_args()
     print("up to kHz ", *(f"{edge / 1000:6.0f}" for edge in EDGES[1:]))
-    codec = load_light(options.model)
+    codec = load(options.model)
     rows = {clip.stem: change(clip, codec, options.codebooks) for clip in options.clips}
     for name, row in {**rows, "mean": np.nanmean([*rows.values()], axis=0)}.items():
         print(f"{name[:10]:10}", *(f"{value:6.1f}" for value in row))

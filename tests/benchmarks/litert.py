@@ -33,17 +33,17 @@ class Coder(NamedTuple):
 def in_numpy() -> Coder:
     """The shipped preset, as a stream of steps of any length."""
     sys.path.insert(0, str(ROOT))
-    from codec import load_light
+    from codec import load
 
-    codec = load_light()
+    codec = load()
     states = {"encode": codec.encoder_state(1), "decode": codec.decoder_state(1)}
 
     def encode(audio: np.ndarray) -> np.ndarray:
-        codes, states["encode"] = codec.fast_encode_step(audio, states["encode"], CODEBOOKS)
+        codes, states["encode"] = codec.encode_step(audio, states["encode"], CODEBOOKS)
         return codes
 
     def decode(codes: np.ndarray) -> np.ndarray:
-        audio, states["decode"] = codec.fast_decode_step(codes, states["decode"])
+        audio, states["decode"] = codec.decode_step(codes, states["decode"])
         return audio
 
     return Coder(encode, decode, 400)

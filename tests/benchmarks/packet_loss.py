@@ -18,7 +18,7 @@ import soxr
 from pesq import pesq
 from pystoi import stoi
 
-from codec import LightCodec, PacketDecoder, PacketEncoder, load_light
+from codec import NumpyCodec, PacketDecoder, PacketEncoder, load
 from codec.evaluation.metrics import mel_distance
 
 LOSSES = (
@@ -45,7 +45,7 @@ def lost_packets(count: int, share: float, burst: float, name: str) -> np.ndarra
     return found
 
 
-def sent(sound: np.ndarray, rate: int, codec: LightCodec, codebooks: int, frames: int) -> list[bytes]:
+def sent(sound: np.ndarray, rate: int, codec: NumpyCodec, codebooks: int, frames: int) -> list[bytes]:
     """The packets of a sound [time]."""
     encoder = PacketEncoder(codec, rate, 1, codebooks, frames)
     return encoder.push(sound[:, None]) + encoder.flush()
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--codebooks", type=int, default=12)
     parser.add_argument("--frames", type=int, default=1, help="frames in a packet")
     options = parser.parse_args()
-    codec = load_light(options.model)
+    codec = load(options.model)
     for share, burst in LOSSES:
         found = []
         for clip in options.clips:

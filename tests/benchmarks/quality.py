@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from packet_loss import scores
 
-from codec import DecoderStream, EncoderStream, LightCodec, Quality, load_light
+from codec import DecoderStream, EncoderStream, NumpyCodec, Quality, load
 
 
 def with_pauses(sounds: list[np.ndarray], rate: int) -> list[np.ndarray]:
@@ -30,17 +30,17 @@ def with_pauses(sounds: list[np.ndarray], rate: int) -> list[np.ndarray]:
     return found
 
 
-def heard(chunks: list[np.ndarray], rate: int, codec: LightCodec) -> np.ndarray:
+def heard(chunks: list[np.ndarray], rate: int, codec: NumpyCodec) -> np.ndarray:
     """The sound of chunks of codes, [time]."""
     decoder = DecoderStream(codec, rate, 1)
     return np.concatenate([*map(decoder.push, chunks), decoder.flush()])[:, 0]
 
 
-def compared(sound: np.ndarray, rate: int, quality: Quality, codec: LightCodec) -> tuple[float, ...]:
+def compared(sound: np.ndarray, rate: int, quality: Quality, codec: NumpyCodec) -> tuple[float, ...]:
     """Codebooks on average, and of variable and of constant rate the three scores."""
     chunks = {}
     for kind in (quality, codec.config.num_codebooks):
-        encoder = EncoderStream(codec, rate, 1, kind, codec.config.restart_frames)
+        encoder = EncoderStream(codec, rate, 1, kind, codec.config.reset_interval)
         chunks[kind] = encoder.push(sound[:, None]) + encoder.flush()
     varying, whole = chunks.values()
     count = sum(codes.size for codes in varying) / sum(codes.shape[1] for codes in whole)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--quality", type=float, default=6)
     parser.add_argument("--pauses", action="store_true")
     options = parser.parse_args()
-    codec, rate = load_light(options.model), soundfile.info(options.clips[0]).samplerate
+    codec, rate = load(options.model), soundfile.info(options.clips[0]).samplerate
     sounds = [soundfile.read(clip, dtype="float32", always_2d=True)[0][:, 0] for clip in options.clips]
     sounds = with_pauses(sounds, rate) if options.pauses else sounds
     found = np.mean([compared(sound, rate, Quality(options.quality), codec) for sound in sounds], axis=0)

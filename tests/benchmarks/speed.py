@@ -77,9 +77,9 @@ def write_clip(path: Path, seconds: int) -> None:
 def alone(clip: str) -> dict[str, float]:
     """Coding without start-up, in this process: seconds of the processor for a clip, milliseconds of live steps."""
     sys.path.insert(0, str(ROOT))
-    from codec import DecoderStream, EncoderStream, load_light
+    from codec import DecoderStream, EncoderStream, load
 
-    codec = load_light()
+    codec = load()
     sound = soundfile.read(clip, dtype="float32", always_2d=True)[0]
     found: dict[str, float] = {}
     for run in ("warm", ""):  # the first time its tables are made

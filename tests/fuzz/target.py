@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from priors import drawn
-from streams import HEADER, Pipe, random_codes
+from support.priors import drawn
+from support.streams import HEADER, Pipe, random_codes
 
 from codec.bitstream import Prior, Reader, RecoveringReader, Writer, thin
 from codec.bitstream.format import FEWER, Header, chunk_crc

@@ -1,0 +1,1 @@
+"""The model in Keras, for training and export."""

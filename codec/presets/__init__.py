@@ -1,0 +1,5 @@
+"""Models on disk."""
+
+from __future__ import annotations
+
+from codec.presets.store import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""The model in numpy, for coding."""

@@ -1,0 +1,156 @@
+"""Writing sound: what goes in comes out, a file takes its place only when it is whole, and errors are one line."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from support.sounds import noise, one_line, read_all
+from support.streams import Pipe
+
+from codec.audio import AudioReader, AudioWriter, RawReader, RawWriter, SampleWriter
+from codec.errors import AudioError, CodecError
+
+
+def test_raw_pcm_round_trip(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-32768, 32768, (5000, 3)).astype(np.int16)
+    path = tmp_path / "a.pcm"
+    path.write_bytes(samples.astype("<i2").tobytes())
+    stream = io.BytesIO()
+    for source in (path, Pipe(path.read_bytes(), step=7)):
+        with RawReader(source, 48000, 3) as reader, RawWriter(stream, 48000, 3) as writer:  # type: ignore[arg-type]
+            assert reader.num_samples is None
+            for block in reader.blocks(999):
+                writer.write(block)
+    assert stream.getvalue() == path.read_bytes() * 2
+    with pytest.raises(AudioError, match="truncated: ends after sample 1, expected whole samples"):
+        read_all(RawReader(io.BytesIO(bytes(7)), 48000, 2))
+
+
+@pytest.mark.parametrize("subtype", ("PCM_16", "PCM_24", "PCM_32", "FLOAT"))
+@pytest.mark.parametrize("channels", (1, 3))
+def test_a_stream_of_wav_equals_the_file(tmp_path: Path, subtype: str, channels: int) -> None:
+    samples = noise(1001, channels) * 15  # some beyond full scale
+    for num_samples in (None, 1001):
+        stream, path = io.BytesIO(), tmp_path / "a.wav"
+        with (
+            AudioWriter(stream, 44100, channels, subtype, num_samples) as streamed,
+            AudioWriter(path, 44100, channels, subtype) as written,
+        ):
+            for start in (0, 500):
+                streamed.write(samples[start : start + 500 + start])
+                written.write(samples[start : start + 500 + start])
+        expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        found = AudioReader(io.BytesIO(stream.getvalue()))
+        assert found.num_samples == 1001
+        np.testing.assert_array_equal(read_all(found), expected)
+        loud = 0 if subtype == "FLOAT" else int((np.abs(samples) > 1).sum())
+        assert streamed.clipped == written.clipped == loud
+    assert (
+        len(stream.getvalue())
+        == 44 + 1001 * channels * int(subtype.removeprefix("PCM_").replace("FLOAT", "32")) // 8
+    )
+    assert struct.unpack("<I", stream.getvalue()[40:44])[0] == len(stream.getvalue()) - 44
+
+
+def test_sixteen_bits_come_back_bit_for_bit_and_never_wrap_around(tmp_path: Path) -> None:
+    whole = np.arange(-32768, 32768, dtype=np.int16)[:, None]
+    with AudioWriter(tmp_path / "a.wav", 48000, 1) as writer:
+        writer.write(whole / np.float32(32768))
+        writer.write(np.array([[1.5], [-1.5], [1.0], [-1.0]]))
+    found = soundfile.read(tmp_path / "a.wav", dtype="int16")[0]
+    np.testing.assert_array_equal(found[:-4], whole[:, 0])
+    assert found[-4:].tolist() == [32767, -32768, 32767, -32768]
+    assert (writer.clipped, writer.num_samples) == (2, 65540)
+
+
+def test_writing_what_is_no_number_or_has_the_wrong_shape(tmp_path: Path) -> None:
+    with AudioWriter(io.BytesIO(), 48000, 1) as writer:
+        with pytest.raises(AudioError, match=r"sample 1 .* of channel 1 is nan"):
+            writer.write(np.array([[0.0], [math.nan]]))
+        with pytest.raises(ValueError, match=r"must be \[time, 1\], found shape \[4, 2\]"):
+            writer.write(np.zeros((4, 2)))
+
+
+def test_formats_that_cannot_hold_it(tmp_path: Path) -> None:
+    for name, rate, channels, words in (
+        ("a.mp3", 48000, 6, "cannot hold 6 channels at 48000 Hz"),
+        ("a.opus", 44100, 1, "cannot hold 1 channels at 44100 Hz"),
+        ("a.xyz", 48000, 1, "unknown ending '.xyz', expected one of .wav .flac"),
+        ("a", 48000, 1, "unknown ending 'none'"),
+    ):
+        with pytest.raises(AudioError) as error:
+            AudioWriter(tmp_path / name, rate, channels)
+        assert words in one_line(error)
+    with pytest.raises(ValueError, match="must be one of PCM_16"):
+        AudioWriter(io.BytesIO(), 48000, 1, "VORBIS")
+    with pytest.raises(ValueError, match="`subtype` of FLAC must be one of"):
+        AudioWriter(tmp_path / "a.flac", 48000, 1, "FLOAT")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"old")
+    makes: tuple[Callable[..., SampleWriter], ...] = (AudioWriter, RawWriter)
+    for make in makes:
+        with pytest.raises(KeyboardInterrupt), make(path, 48000, 1) as writer:
+            writer.write(noise(100))
+            raise KeyboardInterrupt
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
+    with AudioWriter(path, 48000, 1) as writer:
+        writer.write(noise(100))
+        assert path.read_bytes() == b"old"
+    assert soundfile.info(path).frames == 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+def test_a_full_disk(tmp_path: Path) -> None:
+    match = r"/dev/full: cannot be written: No space left"
+    with pytest.raises(CodecError, match=match) as error, AudioWriter("/dev/full", 48000, 1) as writer:
+        writer.write(noise(100_000))
+    one_line(error)
+
+
+@pytest.mark.parametrize("ending", (".wav", ".flac", ".ogg", ".pcm"))
+def test_a_full_disk_leaves_nothing(tmp_path: Path, ending: str) -> None:
+    """A limit on the size of files stands for the full disk: writing fails with OSError in the middle."""
+    resource = pytest.importorskip("resource")
+    signal = pytest.importorskip("signal")
+    path = tmp_path / f"a{ending}"
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    make: Callable[..., SampleWriter] = RawWriter if ending == ".pcm" else AudioWriter
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        with (
+            pytest.raises(CodecError, match="cannot be written: File too large") as error,
+            make(path, 48000, 1) as writer,
+        ):
+            for _ in range(20):
+                writer.write(noise(48_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(path) in one_line(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_that_takes_little_at_a_time_gets_everything() -> None:
+    class Slow(io.BytesIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            return super().write(data[:100])
+
+    slow, quick = Slow(), io.BytesIO()
+    for stream in (slow, quick):
+        with AudioWriter(stream, 48000, 2) as writer:
+            writer.write(noise(1000, 2))
+    assert slow.getvalue() == quick.getvalue()

@@ -1,0 +1,171 @@
+"""The prior: exact as its page says it, codes come back, and no bytes or arrays lead anywhere but to an error."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.priors import GROUPS, SIZE, bounds_by_the_page, drawn
+
+from codec.bitstream.prior import Prior, interval, intervals
+from codec.bitstream.rangecoder import TOTAL
+
+PRIOR = Prior(drawn())
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 3))  # channels, frames, codebooks
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_codes(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, SIZE, shape, dtype=np.int32)
+
+
+def bounds(prior: Prior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of all codes, the intervals of the groups [channel, frame, codebook, groups + 1], and those of the places in each
+    group [channel, frame, codebook, groups, members + 1]."""
+    groups, places = [], []
+    for number, hidden in enumerate(prior.hidden(codes)):
+        groups.append(intervals(prior.of_groups(number, hidden)))
+        chosen = (np.full(hidden.shape[:-1], group) for group in range(GROUPS))
+        places.append(
+            np.stack([intervals(prior.of_places(number, hidden, group)) for group in chosen], axis=2)
+        )
+    return np.stack(groups, axis=2), np.stack(places, axis=2)
+
+
+def unpacked(prior: Prior, data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    codes, (fault,) = prior.unpack([data], *shape)
+    if fault:
+        raise ValueError(fault)
+    return codes[0]
+
+
+@settings(deadline=None)
+@given(shapes, seeds, st.sampled_from((0.3, 1.0, 1000.0)))
+def test_codes_come_back(shape: tuple[int, int, int], seed: int, extent: float) -> None:
+    prior, codes = Prior(drawn(seed, extent=extent)), random_codes(shape, seed)
+    np.testing.assert_array_equal(unpacked(prior, *prior.pack(codes[None]), shape), codes)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=40), shapes)
+def test_any_bytes_are_an_error_or_what_it_writes(data: bytes, shape: tuple[int, int, int]) -> None:
+    try:
+        codes = unpacked(PRIOR, data, shape)
+    except ValueError:
+        return
+    assert PRIOR.pack(codes[None]) == [data]
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, st.lists(st.binary(max_size=20), max_size=4))
+def test_chunks_side_by_side_are_each_as_alone(seed: int, damaged: list[bytes]) -> None:
+    chunks = random_codes((3, 2, 4, 3), seed)
+    rows = [*PRIOR.pack(chunks), *damaged]
+    assert rows[1:2] == PRIOR.pack(chunks[1:2])
+    codes, faults = PRIOR.unpack(rows, 2, 4, 3)
+    np.testing.assert_array_equal(codes[:3], chunks)
+    assert faults[:3] == [""] * 3
+    for row, found, fault in zip(rows[3:], codes[3:], faults[3:], strict=True):
+        alone, (fault_alone,) = PRIOR.unpack([row], 2, 4, 3)
+        assert fault == fault_alone
+        assert fault or np.array_equal(found, alone[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, st.sampled_from((0.3, 1.0, 30.0, 1e9)))
+def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
+    arrays, codes = drawn(seed, extent=extent), random_codes((1, 8, 3), seed)
+    of_groups, of_places = bounds(Prior(arrays), codes)
+    for frame in range(8):
+        for codebook in range(3):
+            so_far = [*codes[0, :frame].tolist(), codes[0, frame, :codebook].tolist()]
+            found = of_groups[0, frame, codebook].tolist(), of_places[0, frame, codebook].tolist()
+            assert found == bounds_by_the_page(arrays, so_far, codebook, 3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(shapes, seeds, st.sampled_from((0.3, 1e9)))
+def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: int, extent: float) -> None:
+    context = Prior(drawn(seed, extent=extent)).context
+    codes = random_codes(shape, seed)
+    known = context.of_codes(codes)
+    base, rest = known.base, np.zeros_like(known.past)
+    for codebook in range(shape[2]):
+        base, rest = context.add(codebook, codes[..., codebook], base, rest)
+    whole = np.concatenate([known.ahead, base, rest], axis=-1)
+    assert (np.abs(whole) <= context.limits()).all()
+
+
+def test_float32_is_for_sums_that_it_holds() -> None:
+    """That both kinds give the same intervals `test_every_interval_is_what_the_page_says` tells."""
+    assert Prior(drawn()).exact_type == np.float32
+    for bias in (2**24 - 1, -(2**31)):  # with what is added to it, more; the size of the least is no int32
+        arrays = drawn()
+        arrays["hidden2.bias"][1, 1] = bias
+        assert Prior(arrays).exact_type == np.float64
+
+
+@settings(deadline=None)
+@given(seeds, st.sampled_from((0.3, 1.0, 1000.0)))
+def test_one_interval_is_that_of_all(seed: int, extent: float) -> None:
+    generator = np.random.default_rng(seed)
+    scores = np.rint(generator.normal(0, 500 * extent, (3, 4, SIZE)))
+    numbers = generator.integers(0, SIZE, (3, 4))
+    expected = np.take_along_axis(intervals(scores), numbers[..., None] + np.arange(2), axis=-1)
+    np.testing.assert_array_equal(interval(scores, numbers), expected)
+
+
+@settings(deadline=None)
+@given(shapes, seeds, st.sampled_from((0.3, 1.0, 1e9)))
+def test_the_intervals_fill_the_range_and_none_is_empty(
+    shape: tuple[int, int, int], seed: int, extent: float
+) -> None:
+    for found in bounds(Prior(drawn(seed, extent=extent)), random_codes(shape, seed)):
+        assert (found[..., 0] == 0).all()
+        assert (found[..., -1] == TOTAL).all()
+        assert (np.diff(found) >= 1).all()
+
+
+def test_a_code_hangs_on_nothing_behind_it() -> None:
+    codes = random_codes((2, 9, 3))
+    fewer = codes.copy()
+    fewer[:, 7:] = 0
+    fewer[:, 6, 2] = 0
+    for whole, part, alone in zip(*(bounds(PRIOR, x) for x in (codes, fewer, codes[1:])), strict=True):
+        np.testing.assert_array_equal(part[:, :7], whole[:, :7])
+        np.testing.assert_array_equal(alone, whole[1:])
+
+
+def test_the_bytes_are_pinned() -> None:
+    (data,) = PRIOR.pack(random_codes((1, 2, 12, 3)))
+    assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (65, "edff6fc5d95c7e13")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("codewords", lambda a: a.astype(np.int16), "codewords is int16"),
+        ("codewords", lambda a: a[:2], "does not fit: codebooks"),
+        ("prediction", lambda a: a[:, :1], "does not fit: base"),
+        ("base_codebooks", lambda a: a * 0, "base_codebooks is 0"),
+        ("restart_frames", lambda a: a * 0, "restart_frames is 0"),
+        ("hidden1.kernel", lambda a: a[:, 1:], "a context of 15, expected 16"),
+        ("hidden1.shift", lambda a: a - 9, "hidden1.shift is -1"),
+        ("hidden2.shift", lambda a: a + 40, "hidden2.shift is 48"),
+        ("group.bias", lambda a: a + 2**23, "group.bias is"),
+        ("group.kernel", lambda a: a[:, :0], "does not fit: narrow"),
+        ("place.shift", lambda a: a - 9, "place.shift is -6"),
+        ("order", lambda a: a * 0, "not every code stands once"),
+        ("order", lambda a: a + 1, "not every code stands once"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name, change, words: str) -> None:
+    arrays = drawn()
+    with pytest.raises(ValueError, match=words):
+        Prior({**arrays, name: change(arrays[name])})
+    with pytest.raises(ValueError, match="missing or unknown"):
+        Prior({key: array for key, array in arrays.items() if key != name})

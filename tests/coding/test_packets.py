@@ -1,0 +1,174 @@
+"""Packets: each decodes alone, any of them may be lost, and streams know nothing of each other."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.sounds import tone
+
+from codec.audio import AudioReader
+from codec.coding.compression import EncoderStream
+from codec.coding.decoder_stream import FADE_SECONDS, DecoderStream
+from codec.coding.packets import PacketDecoder, PacketEncoder
+from codec.errors import BitstreamError
+from codec.presets import load, samples
+from codec.runtime.codec import NumpyCodec
+
+
+def sent(codec: NumpyCodec, sound: np.ndarray, rate: int, codebooks: int, frames: int = 1) -> list[bytes]:
+    encoder = PacketEncoder(codec, rate, sound.shape[1], codebooks, frames)
+    return encoder.push(sound) + encoder.flush()
+
+
+def heard(decoder: PacketDecoder, packets: list[bytes | None]) -> np.ndarray:
+    return np.concatenate([*map(decoder.push, packets), decoder.flush()])
+
+
+def without(packets: list[bytes], *lost: int) -> list[bytes | None]:
+    return [None if number in lost else packet for number, packet in enumerate(packets)]
+
+
+@pytest.mark.parametrize(
+    ("codebooks", "channels", "frames", "size"), [(12, 1, 1, 15), (3, 1, 1, 4), (7, 2, 3, 53)]
+)
+def test_a_packet_is_codes_and_nothing_else(
+    light: NumpyCodec, codebooks: int, channels: int, frames: int, size: int
+) -> None:
+    encoder = PacketEncoder(light, 16000, channels, codebooks, frames)
+    decoder = PacketDecoder(light, 16000, channels, codebooks, frames)
+    assert encoder.packet_size == decoder.packet_size == size
+    packets = encoder.push(tone(1.0, 16000, channels))
+    assert len(packets) == 50 // frames and {len(packet) for packet in packets} == {size}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_blocks_rates_and_shapes_are_what_the_streams_make_of_them(
+    light: NumpyCodec, data: st.DataObject
+) -> None:
+    rate, channels = data.draw(st.sampled_from([(16000, 1), (22050, 2), (48000, 3)]))
+    frames, codebooks = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 24))
+    sound = tone(0.5, rate, channels)[: data.draw(st.integers(0, rate // 2))]
+    encoder = PacketEncoder(light, rate, channels, codebooks, frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=3)))
+    packets = [packet for block in np.split(sound, cuts) for packet in encoder.push(block)] + encoder.flush()
+    found = heard(PacketDecoder(light, rate, channels, codebooks, frames), [*packets])
+    stream, decoder = (
+        EncoderStream(light, rate, channels, codebooks, frames),
+        DecoderStream(light, rate, channels),
+    )
+    codes = [*stream.push(sound), *stream.flush()]
+    expected = np.concatenate([*map(decoder.push, codes), decoder.flush()])
+    assert {len(packet) for packet in packets} == {encoder.packet_size}
+    assert len(found) >= len(sound)
+    whole = min(len(expected), len(sound)) - rate // 10  # the end hangs on what comes after it
+    np.testing.assert_allclose(found[: max(0, whole)], expected[: max(0, whole)], atol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 4), st.sampled_from([16000, 22050]))
+def test_whatever_is_lost_the_length_stays(
+    light: NumpyCodec, lost: list[bool], frames: int, rate: int
+) -> None:
+    packets = sent(light, tone(len(lost) * frames / 50, rate, 2), rate, 6, frames)[: len(lost)]
+    found = heard(
+        PacketDecoder(light, rate, 2, 6, frames), without(packets, *itertools.compress(range(40), lost))
+    )
+    assert found.shape == heard(PacketDecoder(light, rate, 2, 6, frames), [*packets]).shape
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("missed", [1, 7, 30])
+def test_packets_decode_without_those_before(light: NumpyCodec, frames: int, missed: int) -> None:
+    packets = sent(light, tone(2.0, 16000), 16000, 12, frames)
+    whole = heard(PacketDecoder(light, 16000, 1, 12, frames), [*packets])
+    found = heard(PacketDecoder(light, 16000, 1, 12, frames), without(packets, *range(missed)))
+    settled = (missed * frames + light.config.run_in_frames) * light.config.hop_length
+    np.testing.assert_allclose(found[settled:], whole[settled:], atol=1e-5)
+    assert not found[: missed * frames * 320 - light.latency].any()  # nothing had been heard that could go on
+
+
+def test_a_lost_packet_sounds_on_and_a_long_loss_fades(shipped: NumpyCodec) -> None:
+    sound = tone(1.5, 48000)
+    packets = sent(shipped, sound, 48000, 12)
+    whole = heard(PacketDecoder(shipped, 48000, 1, 12), [*packets])
+    found = heard(PacketDecoder(shipped, 48000, 1, 12), without(packets, 20, *range(40, 65)))
+    loudness = [np.sqrt(np.mean(part[:, 0] ** 2)) for part in (found[19_200:20_160], whole[19_200:20_160])]
+    assert 0.5 < loudness[0] / loudness[1] < 2
+    assert not found[round(0.8 * 48000 + FADE_SECONDS * 48000) : round(1.29 * 48000)].any()
+
+
+@pytest.mark.parametrize("clip", ["1-*", "2-*", "3-*"])
+def test_nothing_clicks(shipped: NumpyCodec, clip: str) -> None:
+    """Around losses no sample is farther from the next than in the sound itself near there."""
+    with AudioReader(next(samples().glob(clip))) as reader:
+        packets = sent(shipped, reader.read(2 * 48000)[:, :1], 48000, 12)
+    lost = [10, 30, 31, *range(50, 55), *range(70, 90)]
+    whole = heard(PacketDecoder(shipped, 48000, 1, 12), [*packets])
+    found = heard(PacketDecoder(shipped, 48000, 1, 12), without(packets, *lost))
+    assert found.shape == whole.shape
+    jumps, usual = (np.abs(np.diff(sound[:, 0])) for sound in (found, whole))
+    for packet in lost:
+        for border in ((packet - 0.5) * 960, (packet + 0.5) * 960):
+            near = slice(int(border) - 96, int(border) + 96)  # 2 ms: an attack farther off is no click
+            around = slice(max(0, int(border) - 9600), int(border) + 9600)
+            assert jumps[near].max() <= usual[around].max()
+
+
+def test_what_is_no_packet_changes_nothing(light: NumpyCodec) -> None:
+    packets = sent(light, tone(0.5, 16000), 16000, 3)
+    decoder, other = PacketDecoder(light, 16000, 1, 3), PacketDecoder(light, 16000, 1, 3)
+    for number, packet in enumerate(packets):
+        for bad in (b"", packet[:-1], packet + b"\0"):
+            with pytest.raises(
+                BitstreamError, match=f"a packet of {len(bad)} bytes, expected 4: 1 channels, 1 frames"
+            ):
+                decoder.push(bad)
+        with pytest.raises(BitstreamError, match="a packet with padding bits"):
+            decoder.push(packet[:-1] + bytes([packet[-1] | 1]))
+        given = packet if number % 3 else None
+        np.testing.assert_array_equal(decoder.push(given), other.push(given))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 3), "`channels` must be 1 to 8, found 0"),
+        ((9, 3), "`channels` must be 1 to 8, found 9"),
+        ((1, 0), "`num_codebooks` must be 1 to 24, found 0"),
+        ((1, 25), "`num_codebooks` must be 1 to 24, found 25"),
+        ((1, 3, 0), "`frames_per_packet` must be 1 to 50, found 0"),
+        ((1, 3, 51), "`frames_per_packet` must be 1 to 50, found 51"),
+    ],
+)
+def test_numbers_that_no_packet_has(light: NumpyCodec, arguments: tuple[int, ...], message: str) -> None:
+    for kind in (PacketEncoder, PacketDecoder):
+        with pytest.raises(ValueError, match=message):
+            kind(light, 16000, *arguments)
+
+
+def test_streams_in_threads_do_not_touch_each_other(tiny_preset: Path) -> None:
+    """Each codes and decodes its own sound, losses and all, beside the others, as it does alone."""
+
+    def there_and_back(number: int, codec: NumpyCodec) -> np.ndarray:
+        sound = tone(1.0, 16000) * np.float32(1 / (1 + number))
+        encoder, decoder = (
+            PacketEncoder(codec, 16000, 1, 1 + number),
+            PacketDecoder(codec, 16000, 1, 1 + number),
+        )
+        packets = [packet for at in range(0, len(sound), 97) for packet in encoder.push(sound[at : at + 97])]
+        return heard(decoder, without(packets, number, 30, 31))
+
+    alone = [there_and_back(number, load(tiny_preset)) for number in range(8)]
+    shared = load(tiny_preset)  # fresh: the threads meet at what it makes on first use
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(there_and_back, range(8), [shared] * 8))
+    for expected, found in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(found, expected)

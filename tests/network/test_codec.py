@@ -1,0 +1,233 @@
+"""The whole codec: audio to codes to audio, streamed; its delay, its size, its start, and numbers that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import keras
+import numpy as np
+import pytest
+from support.contract import check_streams, white
+from support.sounds import tone
+
+from codec.config import CodecConfig
+from codec.network.codec import Codec
+from codec.network.streaming import State, StreamingLayer, Tensor
+from codec.presets import named_weights
+from codec.training.initialization import kmeans_start, pca_start
+from codec.training.losses import mel_distances
+
+# Small, but with linear paths wide enough to be a codec of their own from the PCA start on.
+LINEAR = CodecConfig(
+    sample_rate=16000,
+    hop_length=320,
+    mel_bands=24,
+    spectrum_limit=4000,
+    envelope_dim=20,
+    phase_dim=80,
+    detail_dim=2,
+    num_codebooks=12,
+    codebook_size=32,
+    encoder_fine_width=8,
+    encoder_width=8,
+    encoder_blocks=1,
+    decoder_width=8,
+    decoder_blocks=1,
+    decoder_fine_width=8,
+    decoder_fine_blocks=1,
+    noise_channels=2,
+)
+HOP = LINEAR.hop_length
+
+
+class Through(StreamingLayer):
+    """The codec as one layer, by `encode_step` and `decode_step`: audio in, audio out folded to a row a code frame."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec, self.hop = codec, codec.config.hop_length
+        self.stride, self.latency = Fraction(self.hop), Fraction(codec.latency, self.hop)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], None, self.hop)
+
+    def initial_state(self, batch_size: int) -> State:
+        return self.codec.encoder_state(batch_size), self.codec.decoder_state(batch_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        codes, encoder = self.codec.encode_step(x, state[0], 6)
+        audio, decoder = self.codec.decode_step(codes, state[1])
+        return keras.ops.reshape(audio, (keras.ops.shape(x)[0], -1, self.hop)), (encoder, decoder)
+
+
+def harmonics() -> Iterator[np.ndarray]:
+    """Segments [1, time, 1] whose pitch and loudness move."""
+    for seed in range(6):
+        generator, time = np.random.default_rng(seed), np.arange(50 * HOP) / LINEAR.sample_rate
+        phase = 2 * np.pi * np.cumsum(200 + 80 * np.sin(2 * np.pi * generator.uniform(1, 4) * time)) / 16000
+        waves = sum(np.sin(k * phase + generator.uniform(0, 6)) / k for k in range(1, 20))
+        loudness = 0.15 * (1 + np.sin(2 * np.pi * generator.uniform(2, 6) * time))
+        yield (waves * loudness + 0.002 * generator.standard_normal(len(time)))[None, :, None].astype(
+            np.float32
+        )
+
+
+@pytest.fixture(scope="module")
+def linear() -> Codec:
+    """A codec from the PCA start and k-means, no step trained."""
+    keras.utils.set_random_seed(3)
+    codec = Codec(LINEAR)
+    pca_start(codec, [*harmonics(), 0.1 * white(1, 200 * HOP, 1)])
+    kmeans_start(codec, harmonics(), iterations=4, seed=0)
+    return codec
+
+
+def distance(reference: np.ndarray, decoded: np.ndarray, latency: int) -> float:
+    """Log-mel distance over three windows, the lag taken off."""
+    pair = reference[:, :-latency, 0], keras.ops.convert_to_numpy(decoded)[:, latency:, 0]
+    return float(mel_distances(*pair, LINEAR.sample_rate, (2, 3, 4)).log[0])
+
+
+def test_the_codec_streams(tiny_codec: Codec) -> None:
+    check_streams(Through(tiny_codec), 0.1 * white(2, 9 * tiny_codec.config.hop_length, 1), tolerance=3e-5)
+
+
+def test_codes_of_blocks_are_those_of_the_whole(tiny_codec: Codec) -> None:
+    audio, hop = 0.1 * white(2, 10 * tiny_codec.config.hop_length, 1), tiny_codec.config.hop_length
+    whole, state, parts = tiny_codec.encode(audio, 24).numpy(), tiny_codec.encoder_state(2), []
+    for start, end in ((0, 1), (1, 3), (3, 10)):
+        codes, state = tiny_codec.encode_step(audio[:, start * hop : end * hop], state, 24)
+        parts.append(codes.numpy())
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    assert whole.shape == (2, 10, 24) and whole.dtype == np.int32
+    assert whole.min() >= 0 and whole.max() < tiny_codec.config.codebook_size
+
+
+def test_a_lower_rate_is_a_prefix(tiny_codec: Codec) -> None:
+    audio = 0.1 * white(1, 4 * tiny_codec.config.hop_length, 1)
+    few, many = tiny_codec.encode(audio, 3).numpy(), tiny_codec.encode(audio, 24).numpy()
+    np.testing.assert_array_equal(few, many[..., :3])
+    np.testing.assert_array_equal(tiny_codec.decode(few), tiny_codec.decode(many[..., :3]))
+    np.testing.assert_array_equal(tiny_codec(audio), tiny_codec.decode(many))
+
+
+def test_decoding_twice_and_in_chunks_is_the_same_noise_and_all(tiny_codec: Codec) -> None:
+    codes = np.random.default_rng(4).integers(0, 1024, (1, 12, 6)).astype(np.int32)
+    whole = tiny_codec.decode(codes).numpy()
+    np.testing.assert_array_equal(tiny_codec.decode(codes).numpy(), whole)
+    state, parts = tiny_codec.decoder_state(1), []
+    for start, end in ((0, 5), (5, 6), (6, 12)):
+        audio, state = tiny_codec.decode_step(codes[:, start:end], state)
+        parts.append(audio.numpy())
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-4 * np.abs(whole).max())
+
+
+def test_streams_of_one_batch_do_not_touch_each_other(tiny_codec: Codec) -> None:
+    audio = 0.1 * white(3, 4 * tiny_codec.config.hop_length, 1)
+    together = tiny_codec.encode(audio, 6).numpy()
+    np.testing.assert_array_equal(together[1:2], tiny_codec.encode(audio[1:2], 6))
+
+
+def test_one_graph_gives_what_single_operations_give(tiny_codec: Codec) -> None:
+    audio = 0.1 * white(1, 3 * tiny_codec.config.hop_length, 1)
+    codes, state = tiny_codec.encode_step(audio, tiny_codec.encoder_state(1), 6)
+    expected, after = tiny_codec.encode_step(audio, tiny_codec.encoder_state(1), 6)
+    np.testing.assert_array_equal(codes, expected)
+    for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(after), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    sound, _ = tiny_codec.decode_step(codes, tiny_codec.decoder_state(1))
+    np.testing.assert_allclose(sound, tiny_codec.decode(codes), atol=1e-4)
+
+
+def pulse(place: int) -> np.ndarray:
+    """A pulse of 3 ms around a sample, [1, time, 1]."""
+    audio = np.zeros((1, 24 * HOP, 1), np.float32)
+    audio[0, place - 24 : place + 25, 0] = 0.9 * np.hanning(49)
+    return audio
+
+
+def test_an_impulse_is_heard_within_30_ms(linear: Codec) -> None:
+    """A pulse goes in live, hop by hop, and through codes; its peak is out 30 ms after it went in at the latest.
+
+    The network, untrained, is kept still: the phase path alone speaks.
+    """
+    codec, places = Codec(LINEAR), [12 * HOP + offset for offset in (0, 57, 159, 160, 319)]
+    for ours, given in zip(codec.weights, linear.weights, strict=True):
+        ours.assign(given.value)
+    codec.decoder.head.magnitude.bias.assign(np.full(LINEAR.synthesis_bins, -50))
+    kmeans_start(codec, [pulse(place) for place in places], iterations=2, seed=0)
+    audio = np.concatenate([pulse(place) for place in places])
+    for heard in (codec.decoder(codec.encoder(audio)), codec.decode(codec.encode(audio, 12))):
+        peaks = np.argmax(np.abs(keras.ops.convert_to_numpy(heard)[:, :, 0]), axis=1)
+        np.testing.assert_allclose(peaks - places, codec.latency, atol=8)
+        said = (peaks // HOP + 1) * HOP  # a sample leaves with its frame, once all of that frame has come in
+        assert np.all(said - places <= 0.030 * LINEAR.sample_rate + 8)
+
+
+def test_promised_delay_of_the_default() -> None:
+    config = CodecConfig()
+    framing, overlap = config.hop_length, config.spectral_hop
+    assert (framing + overlap) / config.sample_rate == 0.030
+
+
+def test_the_pca_start_is_already_a_codec(linear: Codec) -> None:
+    keras.utils.set_random_seed(3)
+    random, audio = Codec(LINEAR), next(harmonics())
+    untrained = distance(audio, random.decoder(random.encoder(audio)), linear.latency)
+    started = distance(audio, linear.decoder(linear.encoder(audio)), linear.latency)
+    coded = distance(audio, linear.decode(linear.encode(audio, 12)), linear.latency)
+    assert started < 0.2 * untrained
+    assert coded < 0.2 * untrained
+
+
+def test_more_codebooks_are_better_from_the_start(linear: Codec) -> None:
+    audio = next(harmonics())
+    ladder = [
+        distance(audio, linear.decode(linear.encode(audio, count)), linear.latency) for count in (1, 3, 12)
+    ]
+    assert ladder == sorted(ladder, reverse=True)
+
+
+def test_the_phase_path_brings_the_waveform_back(linear: Codec) -> None:
+    time = np.arange(40 * HOP) / LINEAR.sample_rate
+    audio = (0.2 * np.sin(2 * np.pi * 440 * time) + 0.1 * np.sin(2 * np.pi * 700 * time))[None, :, None]
+    decoded = linear.decoder(linear.encoder(audio.astype(np.float32))).numpy()[0, linear.latency :, 0]
+    reference = audio[0, : len(decoded), 0]
+    correlation = np.corrcoef(decoded[HOP:], reference[HOP:])[0, 1]
+    assert correlation > 0.9
+
+
+def test_a_tiny_model_gives_the_numbers_it_always_gave(tiny_config: CodecConfig) -> None:
+    codec, generator = Codec(tiny_config), np.random.default_rng(48)
+    for name, weight in sorted(named_weights(codec).items()):
+        fan = np.prod(weight.shape[:-1]) if name.endswith("kernel") else 1
+        weight.assign(0.5 * generator.standard_normal(tuple(weight.shape)) / np.sqrt(fan))
+    codec.encoder.standardize.variance.assign([1.0, 1.0, 1.0])
+    audio = tone(6 * tiny_config.hop_length / 16000, 16000)[None]
+    codes = codec.encode(audio, 24).numpy()
+    decoded = codec.decode(codes).numpy()
+    pinned = [-7.811604, 1.094748, 31.722328, -31.845901, -3.442384, 1.440928, -7.357666]
+    assert codes[0, :3, :4].tolist() == [[871, 394, 941, 863], [800, 869, 690, 863], [871, 394, 311, 143]]
+    assert int(codes.sum()) == 75706
+    np.testing.assert_allclose(decoded[0, 500:1900:200, 0], pinned, atol=1e-4 * np.max(np.abs(pinned)))
+    assert np.std(decoded) == pytest.approx(12.609133, rel=1e-4)
+
+
+def macs_per_second(codec: Codec) -> float:
+    """Multiplications of all kernels: a kernel at 100 Hz is used twice as often as one at 50 Hz."""
+    fine = ("encoder.fine", "decoder.fine", "decoder.noise_map", "decoder.head")
+    kernels = {name: weight for name, weight in named_weights(codec).items() if name.endswith("kernel")}
+    rates = {name: codec.config.frame_rate * (2 if name.startswith(fine) else 1) for name in kernels}
+    search = codec.config.frame_rate * float(np.prod(codec.quantizer.codebooks.shape))
+    return search + sum(rates[name] * float(np.prod(weight.shape)) for name, weight in kernels.items())
+
+
+def test_size_of_the_default() -> None:
+    codec = Codec(CodecConfig())
+    trained = sum(int(np.prod(weight.shape)) for weight in codec.trainable_variables)
+    books = int(np.prod(codec.quantizer.codebooks.shape))
+    assert trained == pytest.approx(5.9e6, rel=0.03)
+    assert books == 30 * 1024 * 96
+    assert macs_per_second(codec) == pytest.approx(0.495e9, rel=0.05)
+    assert codec.latency == 480
