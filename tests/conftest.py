@@ -17,7 +17,7 @@ pytest.register_assert_rewrite("support.coding", "support.command_line", "suppor
 from support.sounds import tone  # noqa: E402
 
 if TYPE_CHECKING:
-    from support.short_runs import Whole
+    from support.short_runs import FinishedRun
 
     from codec.config import CodecConfig
     from codec.network.codec import Codec
@@ -52,7 +52,7 @@ def tiny_config() -> CodecConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_codec(tiny_config: CodecConfig) -> Codec:
+def keras_codec(tiny_config: CodecConfig) -> Codec:
     """An untrained codec whose codebooks are drawn at random."""
     import keras
 
@@ -68,17 +68,17 @@ def tiny_codec(tiny_config: CodecConfig) -> Codec:
 
 
 @pytest.fixture(scope="session")
-def tiny_preset(tiny_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_preset(keras_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model, as --model takes it."""
     from codec.presets import save_preset
 
     directory = tmp_path_factory.mktemp("models") / "tiny"
-    save_preset(tiny_codec, directory, "# Tiny: for tests, untrained\n")
+    save_preset(keras_codec, directory, "# Tiny: for tests, untrained\n")
     return directory
 
 
 @pytest.fixture(scope="session")
-def light(tiny_preset: Path) -> NumpyCodec:
+def numpy_codec(tiny_preset: Path) -> NumpyCodec:
     """The tiny model in numpy, whose codes are those of the Keras model."""
     from codec.presets import load
 
@@ -86,7 +86,7 @@ def light(tiny_preset: Path) -> NumpyCodec:
 
 
 @pytest.fixture(scope="session")
-def shipped() -> NumpyCodec:
+def default_codec() -> NumpyCodec:
     """The default preset in numpy."""
     from codec.presets import load
 
@@ -104,8 +104,8 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run of training that nothing interrupted. Do not write to it."""
-    from support.short_runs import whole_run
+    from support.short_runs import run_to_the_end
 
-    return whole_run(tmp_path_factory.mktemp("whole"))
+    return run_to_the_end(tmp_path_factory.mktemp("finished"))

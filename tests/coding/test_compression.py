@@ -47,15 +47,15 @@ def test_length_rate_and_channels_come_back(
 @pytest.mark.parametrize("num_samples", (0, 1, 319, 320, 16_001))
 @pytest.mark.parametrize(("sample_rate", "channels"), [(16000, 1), (44100, 2), (8000, 3)])
 def test_a_real_codec_gives_the_length_back(
-    tiny_codec: Codec, num_samples: int, sample_rate: int, channels: int, tmp_path: Path
+    keras_codec: Codec, num_samples: int, sample_rate: int, channels: int, tmp_path: Path
 ) -> None:
     source, lam, back = tmp_path / "a.wav", tmp_path / "a.lam", tmp_path / "b.flac"
     soundfile.write(source, tone(2.1, sample_rate, channels)[:num_samples], sample_rate)
-    report = compress(source, lam, tiny_codec, NUM_CODEBOOKS)
+    report = compress(source, lam, keras_codec, NUM_CODEBOOKS)
     expected = len(soundfile.read(source)[0])
     assert report[:4] == (expected / sample_rate, sample_rate, channels, expected)
     assert report.bytes == lam.stat().st_size
-    decompress(lam, back, tiny_codec)
+    decompress(lam, back, keras_codec)
     with AudioReader(
         back
     ) as reader:  # and not soundfile: an empty FLAC looks to it like one of unknown length
@@ -86,38 +86,40 @@ def test_mid_and_side(through: Codec) -> None:
     np.testing.assert_allclose(side, (samples[:, 0] - samples[:, 1]) / 2, atol=1e-4)
 
 
-def test_codes_of_a_lower_bitrate_are_a_prefix_although_its_chunks_are_longer(light: NumpyCodec) -> None:
+def test_codes_of_a_lower_bitrate_are_a_prefix_although_its_chunks_are_longer(
+    numpy_codec: NumpyCodec,
+) -> None:
     source = wav_of(tone(5.0, 16000), 16000)
-    low, high = compressed(source, light, 3), compressed(source, light, 12)
+    low, high = compressed(source, numpy_codec, 3), compressed(source, numpy_codec, 12)
     assert bitstream.Reader(io.BytesIO(low)).header.frames_per_chunk == 200
     assert bitstream.Reader(io.BytesIO(high)).header.frames_per_chunk == 50
     np.testing.assert_array_equal(codes_of(low), codes_of(high)[..., :3])
 
 
-def test_two_runs_give_the_same_bytes(tiny_codec: Codec, wav: Path, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_bytes(keras_codec: Codec, wav: Path, tmp_path: Path) -> None:
     lams, backs = [], []
     for run in ("a", "b"):
         lam, back = tmp_path / f"{run}.lam", tmp_path / f"{run}.wav"
-        compress(wav, lam, tiny_codec, NUM_CODEBOOKS)
-        decompress(lam, back, tiny_codec)
+        compress(wav, lam, keras_codec, NUM_CODEBOOKS)
+        decompress(lam, back, keras_codec)
         lams.append(lam.read_bytes())
         backs.append(back.read_bytes())
     assert lams[0] == lams[1] and backs[0] == backs[1]
 
 
-def test_a_path_a_stream_and_a_pipe_give_the_same(tiny_codec: Codec, wav: Path, tmp_path: Path) -> None:
-    compress(wav, tmp_path / "a.lam", tiny_codec, NUM_CODEBOOKS)
+def test_a_path_a_stream_and_a_pipe_give_the_same(keras_codec: Codec, wav: Path, tmp_path: Path) -> None:
+    compress(wav, tmp_path / "a.lam", keras_codec, NUM_CODEBOOKS)
     lam = (tmp_path / "a.lam").read_bytes()
-    assert compressed(wav.read_bytes(), tiny_codec, NUM_CODEBOOKS) == lam
+    assert compressed(wav.read_bytes(), keras_codec, NUM_CODEBOOKS) == lam
     endless = bytearray(wav.read_bytes())
     endless[4:8] = endless[40:44] = b"\xff" * 4
     target = io.BytesIO()
-    compress(cast(BinaryIO, Pipe(bytes(endless), 999)), target, tiny_codec, NUM_CODEBOOKS)
+    compress(cast(BinaryIO, Pipe(bytes(endless), 999)), target, keras_codec, NUM_CODEBOOKS)
     assert bitstream.Reader(cast(BinaryIO, Pipe(target.getvalue()))).num_samples is None
     np.testing.assert_array_equal(codes_of(target.getvalue()), codes_of(lam))
-    expected, _ = sound_of(io.BytesIO(lam), tiny_codec)
+    expected, _ = sound_of(io.BytesIO(lam), keras_codec)
     for source in (io.BytesIO(target.getvalue()), Pipe(target.getvalue(), 777)):
-        found, _ = sound_of(cast(BinaryIO, source), tiny_codec)
+        found, _ = sound_of(cast(BinaryIO, source), keras_codec)
         np.testing.assert_array_equal(found, expected)
 
 

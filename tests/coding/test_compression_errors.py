@@ -29,13 +29,13 @@ __all__ = ["through"]  # a fixture
 
 
 def test_another_model_is_refused_by_both_names(
-    tiny_codec: Codec, through: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keras_codec: Codec, through: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lam = tmp_path / "a.lam"
     lam.write_bytes(compressed(wav_of(np.zeros((10, 1)), 16000), through, 32))
     monkeypatch.setattr(compression, "model_id", lambda codec: bytes.fromhex("00112233aabbccdd"))
     with pytest.raises(WrongModel) as error:
-        decompress(lam, tmp_path / "a.wav", tiny_codec)
+        decompress(lam, tmp_path / "a.wav", keras_codec)
     message = str(error.value)
     assert message.startswith(str(lam)) and "\n" not in message
     assert b"through!".hex() in message and "00112233aabbccdd" in message
@@ -143,9 +143,9 @@ def test_any_flipped_bit_is_found(byte: int, bit: int, piped: bool) -> None:
             decompress(cast(BinaryIO, (Pipe if piped else io.BytesIO)(bytes(lam))), io.BytesIO(), codec)
 
 
-def test_arguments_are_checked(tiny_codec: Codec, tiny_config: CodecConfig) -> None:
+def test_arguments_are_checked(keras_codec: Codec, tiny_config: CodecConfig) -> None:
     for count in (0, tiny_config.num_codebooks + 1):
         with pytest.raises(ValueError, match="`num_codebooks` must be 1 to 24"):
-            EncoderStream(tiny_codec, 16000, 1, count)
+            EncoderStream(keras_codec, 16000, 1, count)
     with pytest.raises(ValueError, match=r"must be \[time, 2\]"):
-        EncoderStream(tiny_codec, 16000, 2, 3).push(np.zeros((10, 1), np.float32))
+        EncoderStream(keras_codec, 16000, 2, 3).push(np.zeros((10, 1), np.float32))

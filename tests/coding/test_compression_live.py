@@ -34,10 +34,10 @@ def encode_live(stream: EncoderStream, samples: np.ndarray, sizes: list[int]) ->
 
 
 @pytest.mark.parametrize("sizes", ([441], [100_000], [1, 2000, 7, 30_000]))
-def test_live_codes_are_those_of_the_file(tiny_codec: Codec, sizes: list[int]) -> None:
+def test_live_codes_are_those_of_the_file(keras_codec: Codec, sizes: list[int]) -> None:
     samples = tone(2.3, 22050, 2)
-    lam = compressed(wav_of(samples, 22050), tiny_codec, NUM_CODEBOOKS)
-    stream = EncoderStream(tiny_codec, 22050, 2, NUM_CODEBOOKS)
+    lam = compressed(wav_of(samples, 22050), keras_codec, NUM_CODEBOOKS)
+    stream = EncoderStream(keras_codec, 22050, 2, NUM_CODEBOOKS)
     chunks = encode_live(stream, samples, sizes)
     assert all(chunk.dtype == np.int32 and chunk.shape[1] == stream.frames_per_chunk for chunk in chunks[:-1])
     np.testing.assert_array_equal(np.concatenate(chunks, axis=1), codes_of(lam))
@@ -45,25 +45,25 @@ def test_live_codes_are_those_of_the_file(tiny_codec: Codec, sizes: list[int]) -
 
 
 @pytest.mark.parametrize("frames", (9, 50, 150))
-def test_the_prediction_begins_anew_each_second_and_each_chunk(tiny_codec: Codec, frames: int) -> None:
+def test_the_prediction_begins_anew_each_second_and_each_chunk(keras_codec: Codec, frames: int) -> None:
     """The codes of chunks are those of steps that begin so; but for ties that rounding may decide in another way."""
-    samples, hop = tone(3.2, 16000), tiny_codec.config.hop_length
+    samples, hop = tone(3.2, 16000), keras_codec.config.hop_length
     found = np.concatenate(
-        encode_live(EncoderStream(tiny_codec, 16000, 1, NUM_CODEBOOKS, frames), samples, [5000]), axis=1
+        encode_live(EncoderStream(keras_codec, 16000, 1, NUM_CODEBOOKS, frames), samples, [5000]), axis=1
     )
-    state, parts = tiny_codec.encoder_state(1), []
+    state, parts = keras_codec.encoder_state(1), []
     starts = [*range(0, 160, min(frames, 50)), 160]
     for start, end in itertools.pairwise(starts):
         block = samples[np.newaxis, start * hop : end * hop]
-        codes, state = tiny_codec.encode_step(block, tiny_codec.reset_prediction(state), NUM_CODEBOOKS)
+        codes, state = keras_codec.encode_step(block, keras_codec.reset_prediction(state), NUM_CODEBOOKS)
         parts.append(codes)
     assert np.mean(found[:, :160] == np.concatenate(parts, axis=1)) > 0.99
 
 
-def test_live_sound_is_that_of_the_file(tiny_codec: Codec) -> None:
-    lam = compressed(wav_of(tone(1.3, 22050, 2), 22050), tiny_codec, NUM_CODEBOOKS)
-    expected, _ = sound_of(io.BytesIO(lam), tiny_codec)
-    stream = DecoderStream(tiny_codec, 22050, 2)
+def test_live_sound_is_that_of_the_file(keras_codec: Codec) -> None:
+    lam = compressed(wav_of(tone(1.3, 22050, 2), 22050), keras_codec, NUM_CODEBOOKS)
+    expected, _ = sound_of(io.BytesIO(lam), keras_codec)
+    stream = DecoderStream(keras_codec, 22050, 2)
     pieces = [stream.push(chunk.codes) for chunk in bitstream.Reader(io.BytesIO(lam))]
     found = np.concatenate([*pieces, stream.flush()])
     assert len(expected) <= len(found) <= len(expected) + 22050 // 50 + 1
@@ -72,19 +72,19 @@ def test_live_sound_is_that_of_the_file(tiny_codec: Codec) -> None:
 
 @pytest.mark.parametrize("frames", (1, 7, 120))
 def test_chunks_of_any_length_sound_the_same_from_both_forms_of_the_model(
-    tiny_codec: Codec, light: NumpyCodec, frames: int
+    keras_codec: Codec, numpy_codec: NumpyCodec, frames: int
 ) -> None:
-    chunks = encode_live(EncoderStream(light, 16000, 1, 6, frames), tone(2.6, 16000), [800])
-    streams = DecoderStream(light, 16000, 1), DecoderStream(tiny_codec, 16000, 1)
+    chunks = encode_live(EncoderStream(numpy_codec, 16000, 1, 6, frames), tone(2.6, 16000), [800])
+    streams = DecoderStream(numpy_codec, 16000, 1), DecoderStream(keras_codec, 16000, 1)
     ours, expected = (np.concatenate([*map(stream.push, chunks), stream.flush()]) for stream in streams)
     # random weights leave directions of nearly no length, which rounding turns
     np.testing.assert_allclose(ours, expected, atol=1e-2 * np.abs(expected).max())
 
 
-def test_streams_that_share_a_codec_do_not_touch_each_other(tiny_codec: Codec) -> None:
+def test_streams_that_share_a_codec_do_not_touch_each_other(keras_codec: Codec) -> None:
     first, second = tone(1.2, 16000), tone(1.2, 16000)[::-1]
-    alone = encode_live(EncoderStream(tiny_codec, 16000, 1, 3, 20), first, [6400])
-    one, other = EncoderStream(tiny_codec, 16000, 1, 3, 20), EncoderStream(tiny_codec, 16000, 1, 3, 20)
+    alone = encode_live(EncoderStream(keras_codec, 16000, 1, 3, 20), first, [6400])
+    one, other = EncoderStream(keras_codec, 16000, 1, 3, 20), EncoderStream(keras_codec, 16000, 1, 3, 20)
     mixed = []
     for start in range(0, len(first), 6400):
         mixed += one.push(first[start : start + 6400])
@@ -93,20 +93,20 @@ def test_streams_that_share_a_codec_do_not_touch_each_other(tiny_codec: Codec) -
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_only_a_file_tells_its_length_ahead(tiny_codec: Codec, live: bool) -> None:
+def test_only_a_file_tells_its_length_ahead(keras_codec: Codec, live: bool) -> None:
     samples, lam = tone(1.5, 16000), io.BytesIO()
-    compress(io.BytesIO(wav_of(samples, 16000)), lam, tiny_codec, NUM_CODEBOOKS, live=live)
+    compress(io.BytesIO(wav_of(samples, 16000)), lam, keras_codec, NUM_CODEBOOKS, live=live)
     told = bitstream.Reader(Pipe(lam.getvalue())).num_samples
     assert told == (None if live else len(samples))
     assert bitstream.Reader(io.BytesIO(lam.getvalue())).num_samples == len(samples)
 
 
 def test_a_file_sounds_the_same_through_a_pipe() -> None:
-    light, lam = load(), io.BytesIO()
-    compress(io.BytesIO(wav_of(tone(10.6, 16000), 16000)), lam, light, 6)
+    numpy_codec, lam = load(), io.BytesIO()
+    compress(io.BytesIO(wav_of(tone(10.6, 16000), 16000)), lam, numpy_codec, 6)
     results = [io.BytesIO(), io.BytesIO()]
     for source, result in zip((io.BytesIO(lam.getvalue()), Pipe(lam.getvalue(), 1000)), results, strict=True):
-        decompress(source, result, light, open_writer=RawWriter)
+        decompress(source, result, numpy_codec, open_writer=RawWriter)
     assert results[0].getvalue() == results[1].getvalue()
 
 

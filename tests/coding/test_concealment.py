@@ -47,10 +47,10 @@ def speech(codec: NumpyCodec, rate: int, channels: int) -> tuple[bytes, np.ndarr
     return file.getvalue(), sound_of(io.BytesIO(file.getvalue()), codec)[0]
 
 
-def test_a_whole_file_is_what_it_is(shipped: NumpyCodec) -> None:
-    lam, whole = speech(shipped, 48000, 2)
+def test_a_whole_file_is_what_it_is(default_codec: NumpyCodec) -> None:
+    lam, whole = speech(default_codec, 48000, 2)
     for opened in (io.BytesIO, functools.partial(Pipe, step=999)):
-        found, losses = recover(lam, shipped, opened=cast(type, opened))
+        found, losses = recover(lam, default_codec, opened=cast(type, opened))
         np.testing.assert_allclose(found, whole, atol=1e-6)
         assert losses == []
 
@@ -58,10 +58,10 @@ def test_a_whole_file_is_what_it_is(shipped: NumpyCodec) -> None:
 @pytest.mark.parametrize(("rate", "channels"), [(48000, 1), (48000, 2), (44100, 1)])
 @pytest.mark.parametrize("lost", [(0,), (2,), (2, 3), (5, 6), (0, 2, 4)])
 def test_lost_chunks_are_concealed(
-    shipped: NumpyCodec, rate: int, channels: int, lost: tuple[int, ...]
+    default_codec: NumpyCodec, rate: int, channels: int, lost: tuple[int, ...]
 ) -> None:
-    lam, whole = speech(shipped, rate, channels)
-    found, losses = recover(damaged(lam, *lost), shipped)
+    lam, whole = speech(default_codec, rate, channels)
+    found, losses = recover(damaged(lam, *lost), default_codec)
     seconds = len(whole) / rate
     assert found.shape == whole.shape
     told = [chunk for loss in losses for chunk in range(loss.first, (loss.last or 0) + 1)]
@@ -90,35 +90,35 @@ def check_undamaged(found: np.ndarray, whole: np.ndarray, rate: int, lost: set[i
 
 
 @pytest.mark.parametrize("clip", ["1-*", "2-*", "3-*"])
-def test_nothing_clicks(shipped: NumpyCodec, clip: str) -> None:
+def test_nothing_clicks(default_codec: NumpyCodec, clip: str) -> None:
     """Around a loss no sample is farther from the next than in the sound; attacks come back a little different."""
     with AudioReader(next(samples().glob(clip))) as reader:
         sound = reader.read(4 * 48000)[:, :1]
-    lam = coded(shipped, sound, 48000, 50)
-    whole, _ = sound_of(io.BytesIO(lam), shipped)
+    lam = coded(default_codec, sound, 48000, 50)
+    whole, _ = sound_of(io.BytesIO(lam), default_codec)
     for chunk in (1, 2):
-        found, _ = recover(damaged(lam, chunk), shipped)
+        found, _ = recover(damaged(lam, chunk), default_codec)
         for border in (chunk, chunk + 1):
             near = slice(round((border - 0.1) * 48000), round((border + 0.15) * 48000))
             largest = np.abs(np.diff(whole[:, 0])).max()
             assert np.abs(np.diff(found[near, 0])).max() <= 1.1 * largest
 
 
-def test_a_part_of_a_damaged_file(light: NumpyCodec) -> None:
-    lam = coded(light, tone(6.3, 16000), 16000, 50)
-    whole, _ = sound_of(io.BytesIO(lam), light)
-    found, losses = recover(damaged(lam, 1, 4), light, 2.5, 3.5)
+def test_a_part_of_a_damaged_file(numpy_codec: NumpyCodec) -> None:
+    lam = coded(numpy_codec, tone(6.3, 16000), 16000, 50)
+    whole, _ = sound_of(io.BytesIO(lam), numpy_codec)
+    found, losses = recover(damaged(lam, 1, 4), numpy_codec, 2.5, 3.5)
     np.testing.assert_allclose(found[8000:], whole[48_000:56_000], atol=ROUNDING)
     assert losses == []
-    found, losses = recover(damaged(lam, 1, 4), light, 3.5, 5.25)
+    found, losses = recover(damaged(lam, 1, 4), numpy_codec, 3.5, 5.25)
     assert [str(loss) for loss in losses] == ["0:04.00 to 0:05.00 (chunk 4)"]
     assert len(found) == 1.75 * 16000
 
 
-def test_cut_files_have_their_length_back_where_the_header_knows_it(light: NumpyCodec) -> None:
-    lam = coded(light, tone(6.3, 16000), 16000, 50)
-    whole, _ = sound_of(io.BytesIO(lam), light)
-    found, losses = recover(lam[: offsets(lam)[4] + 7], light)
+def test_cut_files_have_their_length_back_where_the_header_knows_it(numpy_codec: NumpyCodec) -> None:
+    lam = coded(numpy_codec, tone(6.3, 16000), 16000, 50)
+    whole, _ = sound_of(io.BytesIO(lam), numpy_codec)
+    found, losses = recover(lam[: offsets(lam)[4] + 7], numpy_codec)
     np.testing.assert_allclose(found[: 4 * 16000 - 160], whole[: 4 * 16000 - 160], atol=ROUNDING)
     assert len(found) == len(whole)
     assert [str(loss) for loss in losses] == ["0:04.00 to 0:06.30 (chunks 4 to 6)"]
@@ -133,80 +133,80 @@ def live(codec: NumpyCodec, sound: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_cut_files_of_unknown_length_have_what_is_left(light: NumpyCodec) -> None:
-    lam = live(light, tone(6.3, 16000))
-    whole, _ = sound_of(io.BytesIO(lam), light)
-    found, losses = recover(lam[: offsets(lam)[4]], light)
+def test_cut_files_of_unknown_length_have_what_is_left(numpy_codec: NumpyCodec) -> None:
+    lam = live(numpy_codec, tone(6.3, 16000))
+    whole, _ = sound_of(io.BytesIO(lam), numpy_codec)
+    found, losses = recover(lam[: offsets(lam)[4]], numpy_codec)
     np.testing.assert_allclose(found, whole[: 4 * 16000 - 160], atol=ROUNDING)
     assert [str(loss) for loss in losses] == ["0:04.00 to an unknown end (chunk 4 and all behind it)"]
-    found, losses = recover(damaged(lam, 6), light)
+    found, losses = recover(damaged(lam, 6), numpy_codec)
     assert (len(found), len(losses)) == (len(whole), 1)
 
 
-def test_a_damaged_file_from_a_pipe_is_sought_in(light: NumpyCodec) -> None:
-    lam = bytearray(live(light, tone(6.3, 16000)))
+def test_a_damaged_file_from_a_pipe_is_sought_in(numpy_codec: NumpyCodec) -> None:
+    lam = bytearray(live(numpy_codec, tone(6.3, 16000)))
     lam[offsets(bytes(lam))[3]] ^= 0x40  # a length
-    expected, losses = recover(bytes(lam), light)
-    found, same = recover(bytes(lam), light, opened=cast(type, functools.partial(Pipe, step=100)))
+    expected, losses = recover(bytes(lam), numpy_codec)
+    found, same = recover(bytes(lam), numpy_codec, opened=cast(type, functools.partial(Pipe, step=100)))
     np.testing.assert_array_equal(found, expected)
     assert losses == same == [Loss(3, 3, 3.0, 4.0)]
 
 
-def test_where_nothing_is_left(light: NumpyCodec, tmp_path: Path) -> None:
-    lam = coded(light, tone(2.0, 16000), 16000, 50)
-    for data in (damaged(lam, 0, 1, 2), lam[:60], live(light, tone(1.0, 16000))[:43]):
+def test_where_nothing_is_left(numpy_codec: NumpyCodec, tmp_path: Path) -> None:
+    lam = coded(numpy_codec, tone(2.0, 16000), 16000, 50)
+    for data in (damaged(lam, 0, 1, 2), lam[:60], live(numpy_codec, tone(1.0, 16000))[:43]):
         with pytest.raises(BitstreamError, match="the stream: no chunk is left"):
-            recover(data, light)
+            recover(data, numpy_codec)
     with pytest.raises(ChecksumMismatch, match="the stream: header at byte 0"):
-        recover(lam[:20] + b"\x05" + lam[21:], light)
+        recover(lam[:20] + b"\x05" + lam[21:], numpy_codec)
     with pytest.raises(CodecError):
-        decompress(io.BytesIO(lam[:60]), tmp_path / "a.wav", light, on_loss=print)
+        decompress(io.BytesIO(lam[:60]), tmp_path / "a.wav", numpy_codec, on_loss=print)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_sound_is_no_loss(light: NumpyCodec) -> None:
-    lam = coded(light, tone(0.0, 16000), 16000)
-    assert recover(lam[:-1], light)[1] == []
-    assert len(recover(lam, light)[0]) == 0
+def test_no_sound_is_no_loss(numpy_codec: NumpyCodec) -> None:
+    lam = coded(numpy_codec, tone(0.0, 16000), 16000)
+    assert recover(lam[:-1], numpy_codec)[1] == []
+    assert len(recover(lam, numpy_codec)[0]) == 0
 
 
-def test_an_absurd_length_is_not_made_of_silence(light: NumpyCodec) -> None:
-    lam = bytearray(coded(light, tone(2.0, 16000), 16000))
+def test_an_absurd_length_is_not_made_of_silence(numpy_codec: NumpyCodec) -> None:
+    lam = bytearray(coded(numpy_codec, tone(2.0, 16000), 16000))
     lam[31:39] = (2**47).to_bytes(8, "little")
     lam[39:43] = zlib.crc32(lam[:39]).to_bytes(4, "little")
     with pytest.raises(BitstreamError, match="is lost, expected at most 24:00:00"):
-        recover(bytes(lam), light)
+        recover(bytes(lam), numpy_codec)
 
 
 @pytest.mark.parametrize("frames", [1, 3])
-def test_short_chunks(light: NumpyCodec, frames: int) -> None:
-    lam = coded(light, tone(1.0, 16000), 16000, frames)
-    whole, _ = sound_of(io.BytesIO(lam), light)
-    found, losses = recover(damaged(lam, 7), light)
+def test_short_chunks(numpy_codec: NumpyCodec, frames: int) -> None:
+    lam = coded(numpy_codec, tone(1.0, 16000), 16000, frames)
+    whole, _ = sound_of(io.BytesIO(lam), numpy_codec)
+    found, losses = recover(damaged(lam, 7), numpy_codec)
     assert found.shape == whole.shape
     assert [(loss.first, loss.last) for loss in losses] == [(7, 7)]
-    run_in = (8 * frames + light.config.run_in_frames) * 320
+    run_in = (8 * frames + numpy_codec.config.run_in_frames) * 320
     np.testing.assert_allclose(found[run_in:], whole[run_in:], atol=1e-6)
 
 
-def test_what_is_concealed_is_as_long_as_what_is_lost(light: NumpyCodec) -> None:
+def test_what_is_concealed_is_as_long_as_what_is_lost(numpy_codec: NumpyCodec) -> None:
     for frames, rate in itertools.product((1, 4, 50), (16000, 22050)):
-        stream = DecoderStream(light, rate, 2)
+        stream = DecoderStream(numpy_codec, rate, 2)
         codes = np.zeros((2, 50, 6), np.int32)
         pieces = [stream.push(codes), stream.conceal(frames), stream.push(codes), stream.flush()]
-        length = (100 + frames) * 320 - light.latency
+        length = (100 + frames) * 320 - numpy_codec.latency
         assert sum(map(len, pieces)) == -(-length * rate // 16000)
 
 
-def test_a_failed_decode_does_not_change_the_next(light: NumpyCodec) -> None:
-    lam = coded(light, tone(4.0, 16000, 2), 16000, 50)
-    before, _ = sound_of(io.BytesIO(lam), light)
+def test_a_failed_decode_does_not_change_the_next(numpy_codec: NumpyCodec) -> None:
+    lam = coded(numpy_codec, tone(4.0, 16000, 2), 16000, 50)
+    before, _ = sound_of(io.BytesIO(lam), numpy_codec)
     for bad in (damaged(lam, 2), lam[:-100], lam[: len(lam) // 2]):
         with pytest.raises(BitstreamError):
-            sound_of(io.BytesIO(bad), light)
-        np.testing.assert_array_equal(sound_of(io.BytesIO(lam), light)[0], before)
-        recover(bad, light)
-        np.testing.assert_array_equal(sound_of(io.BytesIO(lam), light)[0], before)
+            sound_of(io.BytesIO(bad), numpy_codec)
+        np.testing.assert_array_equal(sound_of(io.BytesIO(lam), numpy_codec)[0], before)
+        recover(bad, numpy_codec)
+        np.testing.assert_array_equal(sound_of(io.BytesIO(lam), numpy_codec)[0], before)
 
 
 def small_files(codec: Codec) -> list[bytes]:

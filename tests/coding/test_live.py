@@ -91,15 +91,15 @@ def test_the_delay_is_the_chunk_and_at_most_30_ms(kind: str, frames: int) -> Non
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 90), st.integers(0, 30_000), st.integers(1, 3))
 def test_a_live_file_has_the_length_of_its_source(
-    light: NumpyCodec, frames: int, count: int, channels: int
+    numpy_codec: NumpyCodec, frames: int, count: int, channels: int
 ) -> None:
     samples = (tone(2, RATE, channels)[:count] * 9000).astype("<i2")
     lam, back = io.BytesIO(), io.BytesIO()
     source = RawReader(io.BytesIO(samples.tobytes()), RATE, channels)
-    compress(source, lam, light, 3, frames_per_chunk=frames, live=True)
+    compress(source, lam, numpy_codec, 3, frames_per_chunk=frames, live=True)
     reader = Reader(io.BytesIO(lam.getvalue()))
     assert all(chunk.codes.shape[1] == frames for chunk in list(reader)[:-1])
-    decompress(io.BytesIO(lam.getvalue()), back, light, open_writer=RawWriter)
+    decompress(io.BytesIO(lam.getvalue()), back, numpy_codec, open_writer=RawWriter)
     assert len(back.getvalue()) == samples.nbytes
 
 

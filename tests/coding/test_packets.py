@@ -38,10 +38,10 @@ def without(packets: list[bytes], *lost: int) -> list[bytes | None]:
     ("codebooks", "channels", "frames", "size"), [(12, 1, 1, 15), (3, 1, 1, 4), (7, 2, 3, 53)]
 )
 def test_a_packet_is_codes_and_nothing_else(
-    light: NumpyCodec, codebooks: int, channels: int, frames: int, size: int
+    numpy_codec: NumpyCodec, codebooks: int, channels: int, frames: int, size: int
 ) -> None:
-    encoder = PacketEncoder(light, 16000, channels, codebooks, frames)
-    decoder = PacketDecoder(light, 16000, channels, codebooks, frames)
+    encoder = PacketEncoder(numpy_codec, 16000, channels, codebooks, frames)
+    decoder = PacketDecoder(numpy_codec, 16000, channels, codebooks, frames)
     assert encoder.packet_size == decoder.packet_size == size
     packets = encoder.push(tone(1.0, 16000, channels))
     assert len(packets) == 50 // frames and {len(packet) for packet in packets} == {size}
@@ -50,18 +50,18 @@ def test_a_packet_is_codes_and_nothing_else(
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_blocks_rates_and_shapes_are_what_the_streams_make_of_them(
-    light: NumpyCodec, data: st.DataObject
+    numpy_codec: NumpyCodec, data: st.DataObject
 ) -> None:
     rate, channels = data.draw(st.sampled_from([(16000, 1), (22050, 2), (48000, 3)]))
     frames, codebooks = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 24))
     sound = tone(0.5, rate, channels)[: data.draw(st.integers(0, rate // 2))]
-    encoder = PacketEncoder(light, rate, channels, codebooks, frames)
+    encoder = PacketEncoder(numpy_codec, rate, channels, codebooks, frames)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=3)))
     packets = [packet for block in np.split(sound, cuts) for packet in encoder.push(block)] + encoder.flush()
-    found = heard(PacketDecoder(light, rate, channels, codebooks, frames), [*packets])
+    found = heard(PacketDecoder(numpy_codec, rate, channels, codebooks, frames), [*packets])
     stream, decoder = (
-        EncoderStream(light, rate, channels, codebooks, frames),
-        DecoderStream(light, rate, channels),
+        EncoderStream(numpy_codec, rate, channels, codebooks, frames),
+        DecoderStream(numpy_codec, rate, channels),
     )
     codes = [*stream.push(sound), *stream.flush()]
     expected = np.concatenate([*map(decoder.push, codes), decoder.flush()])
@@ -74,45 +74,47 @@ def test_any_blocks_rates_and_shapes_are_what_the_streams_make_of_them(
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 4), st.sampled_from([16000, 22050]))
 def test_whatever_is_lost_the_length_stays(
-    light: NumpyCodec, lost: list[bool], frames: int, rate: int
+    numpy_codec: NumpyCodec, lost: list[bool], frames: int, rate: int
 ) -> None:
-    packets = sent(light, tone(len(lost) * frames / 50, rate, 2), rate, 6, frames)[: len(lost)]
+    packets = sent(numpy_codec, tone(len(lost) * frames / 50, rate, 2), rate, 6, frames)[: len(lost)]
     found = heard(
-        PacketDecoder(light, rate, 2, 6, frames), without(packets, *itertools.compress(range(40), lost))
+        PacketDecoder(numpy_codec, rate, 2, 6, frames), without(packets, *itertools.compress(range(40), lost))
     )
-    assert found.shape == heard(PacketDecoder(light, rate, 2, 6, frames), [*packets]).shape
+    assert found.shape == heard(PacketDecoder(numpy_codec, rate, 2, 6, frames), [*packets]).shape
     assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("missed", [1, 7, 30])
-def test_packets_decode_without_those_before(light: NumpyCodec, frames: int, missed: int) -> None:
-    packets = sent(light, tone(2.0, 16000), 16000, 12, frames)
-    whole = heard(PacketDecoder(light, 16000, 1, 12, frames), [*packets])
-    found = heard(PacketDecoder(light, 16000, 1, 12, frames), without(packets, *range(missed)))
-    settled = (missed * frames + light.config.run_in_frames) * light.config.hop_length
+def test_packets_decode_without_those_before(numpy_codec: NumpyCodec, frames: int, missed: int) -> None:
+    packets = sent(numpy_codec, tone(2.0, 16000), 16000, 12, frames)
+    whole = heard(PacketDecoder(numpy_codec, 16000, 1, 12, frames), [*packets])
+    found = heard(PacketDecoder(numpy_codec, 16000, 1, 12, frames), without(packets, *range(missed)))
+    settled = (missed * frames + numpy_codec.config.run_in_frames) * numpy_codec.config.hop_length
     np.testing.assert_allclose(found[settled:], whole[settled:], atol=1e-5)
-    assert not found[: missed * frames * 320 - light.latency].any()  # nothing had been heard that could go on
+    assert not found[
+        : missed * frames * 320 - numpy_codec.latency
+    ].any()  # nothing had been heard that could go on
 
 
-def test_a_lost_packet_sounds_on_and_a_long_loss_fades(shipped: NumpyCodec) -> None:
+def test_a_lost_packet_sounds_on_and_a_long_loss_fades(default_codec: NumpyCodec) -> None:
     sound = tone(1.5, 48000)
-    packets = sent(shipped, sound, 48000, 12)
-    whole = heard(PacketDecoder(shipped, 48000, 1, 12), [*packets])
-    found = heard(PacketDecoder(shipped, 48000, 1, 12), without(packets, 20, *range(40, 65)))
+    packets = sent(default_codec, sound, 48000, 12)
+    whole = heard(PacketDecoder(default_codec, 48000, 1, 12), [*packets])
+    found = heard(PacketDecoder(default_codec, 48000, 1, 12), without(packets, 20, *range(40, 65)))
     loudness = [np.sqrt(np.mean(part[:, 0] ** 2)) for part in (found[19_200:20_160], whole[19_200:20_160])]
     assert 0.5 < loudness[0] / loudness[1] < 2
     assert not found[round(0.8 * 48000 + FADE_SECONDS * 48000) : round(1.29 * 48000)].any()
 
 
 @pytest.mark.parametrize("clip", ["1-*", "2-*", "3-*"])
-def test_nothing_clicks(shipped: NumpyCodec, clip: str) -> None:
+def test_nothing_clicks(default_codec: NumpyCodec, clip: str) -> None:
     """Around losses no sample is farther from the next than in the sound itself near there."""
     with AudioReader(next(samples().glob(clip))) as reader:
-        packets = sent(shipped, reader.read(2 * 48000)[:, :1], 48000, 12)
+        packets = sent(default_codec, reader.read(2 * 48000)[:, :1], 48000, 12)
     lost = [10, 30, 31, *range(50, 55), *range(70, 90)]
-    whole = heard(PacketDecoder(shipped, 48000, 1, 12), [*packets])
-    found = heard(PacketDecoder(shipped, 48000, 1, 12), without(packets, *lost))
+    whole = heard(PacketDecoder(default_codec, 48000, 1, 12), [*packets])
+    found = heard(PacketDecoder(default_codec, 48000, 1, 12), without(packets, *lost))
     assert found.shape == whole.shape
     jumps, usual = (np.abs(np.diff(sound[:, 0])) for sound in (found, whole))
     for packet in lost:
@@ -122,9 +124,9 @@ def test_nothing_clicks(shipped: NumpyCodec, clip: str) -> None:
             assert jumps[near].max() <= usual[around].max()
 
 
-def test_what_is_no_packet_changes_nothing(light: NumpyCodec) -> None:
-    packets = sent(light, tone(0.5, 16000), 16000, 3)
-    decoder, other = PacketDecoder(light, 16000, 1, 3), PacketDecoder(light, 16000, 1, 3)
+def test_what_is_no_packet_changes_nothing(numpy_codec: NumpyCodec) -> None:
+    packets = sent(numpy_codec, tone(0.5, 16000), 16000, 3)
+    decoder, other = PacketDecoder(numpy_codec, 16000, 1, 3), PacketDecoder(numpy_codec, 16000, 1, 3)
     for number, packet in enumerate(packets):
         for bad in (b"", packet[:-1], packet + b"\0"):
             with pytest.raises(
@@ -148,10 +150,12 @@ def test_what_is_no_packet_changes_nothing(light: NumpyCodec) -> None:
         ((1, 3, 51), "`frames_per_packet` must be 1 to 50, found 51"),
     ],
 )
-def test_numbers_that_no_packet_has(light: NumpyCodec, arguments: tuple[int, ...], message: str) -> None:
+def test_numbers_that_no_packet_has(
+    numpy_codec: NumpyCodec, arguments: tuple[int, ...], message: str
+) -> None:
     for kind in (PacketEncoder, PacketDecoder):
         with pytest.raises(ValueError, match=message):
-            kind(light, 16000, *arguments)
+            kind(numpy_codec, 16000, *arguments)
 
 
 def test_streams_in_threads_do_not_touch_each_other(tiny_preset: Path) -> None:

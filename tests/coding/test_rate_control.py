@@ -69,11 +69,11 @@ def test_higher_quality_costs_less_a_codebook_and_calls_less_silence() -> None:
     assert Quality(0).silence == pytest.approx(1e-3)
 
 
-def test_errors_are_those_of_prefixes(light: NumpyCodec) -> None:
+def test_errors_are_those_of_prefixes(numpy_codec: NumpyCodec) -> None:
     """All that 24 codebooks tell, less what the first n tell."""
     codes = np.random.default_rng(0).integers(0, 1024, (2, 5, 24))
-    words = np.stack([light.codebooks[n, codes[..., n]] for n in range(24)], axis=2)
-    found = errors_after(codes, light.codebooks)
+    words = np.stack([numpy_codec.codebooks[n, codes[..., n]] for n in range(24)], axis=2)
+    found = errors_after(codes, numpy_codec.codebooks)
     for count in (0, 3, 23):
         np.testing.assert_allclose(
             found[..., count], np.mean(words[:, :, count:].sum(axis=2) ** 2, axis=-1), rtol=1e-4
@@ -90,23 +90,23 @@ def test_flatness_is_that_of_tones_and_noise() -> None:
 
 @pytest.mark.parametrize("frames", [None, 7])
 def test_each_chunk_is_the_beginning_of_that_of_a_constant_bitrate(
-    light: NumpyCodec, frames: int | None
+    numpy_codec: NumpyCodec, frames: int | None
 ) -> None:
-    found = chunks_of(compressed(with_pauses(), light, Quality(5), frames))
-    whole = chunks_of(compressed(with_pauses(), light, 24, frames))
+    found = chunks_of(compressed(with_pauses(), numpy_codec, Quality(5), frames))
+    whole = chunks_of(compressed(with_pauses(), numpy_codec, 24, frames))
     numbers = {codes.shape[2] for codes in found}
     assert 0 in numbers and len(numbers) > 1 and not numbers & {1, 2}
     for codes, all_codes in zip(found, whole, strict=True):
         np.testing.assert_array_equal(codes, all_codes[..., : codes.shape[2]])
 
 
-def test_what_is_heard_decides(shipped: NumpyCodec) -> None:
+def test_what_is_heard_decides(default_codec: NumpyCodec) -> None:
     """Of a second each: louder is worth more until it is loud, tones more than noise; silence nothing."""
 
     def chosen(sound: np.ndarray) -> int:
-        choice, state = RateControl(Quality(5), shipped), shipped.encoder_state(1)
+        choice, state = RateControl(Quality(5), default_codec), default_codec.encoder_state(1)
         block = sound.astype(np.float32)[None]
-        codes, _ = shipped.encode_step(block[..., None], state, 24)
+        codes, _ = default_codec.encode_step(block[..., None], state, 24)
         choice.observe(block, codes)
         return choice.choose(50)
 
@@ -120,32 +120,35 @@ def test_what_is_heard_decides(shipped: NumpyCodec) -> None:
     assert chosen(speech) > chosen(noise) >= 3
 
 
-def test_silence_costs_next_to_nothing_and_comes_back_as_silence(light: NumpyCodec) -> None:
+def test_silence_costs_next_to_nothing_and_comes_back_as_silence(numpy_codec: NumpyCodec) -> None:
     dither = np.random.default_rng(0).integers(-1, 2, (10 * RATE, 2)).astype(np.float32) / 2**15
     for sound, level in ((0 * dither, 10), (dither, 8)):
-        lam = compressed(sound, light, Quality(level))
+        lam = compressed(sound, numpy_codec, Quality(level))
         assert counts(lam) == [0] * 11
         assert len(lam) == 43 + 10 * (8 + 1) + (7 + 1) + 17  # header, chunks with the index, trailer
-        assert np.abs(sound_of(io.BytesIO(lam), light)[0]).max() == 0
+        assert np.abs(sound_of(io.BytesIO(lam), numpy_codec)[0]).max() == 0
 
 
 @pytest.mark.parametrize("level", [0, 10])
-def test_pauses_save_bits_and_are_silent(light: NumpyCodec, level: float) -> None:
+def test_pauses_save_bits_and_are_silent(numpy_codec: NumpyCodec, level: float) -> None:
     sound = with_pauses()
-    lam = compressed(sound, light, Quality(level))
+    lam = compressed(sound, numpy_codec, Quality(level))
     assert [number for number, count in enumerate(counts(lam)) if not count] == [2, 3, 4]
-    found, _ = sound_of(io.BytesIO(lam), light)
+    found, _ = sound_of(io.BytesIO(lam), numpy_codec)
     assert found.shape == sound.shape
-    assert np.abs(found[2 * RATE + light.latency : 5 * RATE - light.latency]).max() == 0
+    assert np.abs(found[2 * RATE + numpy_codec.latency : 5 * RATE - numpy_codec.latency]).max() == 0
     assert np.abs(found[5 * RATE : 6 * RATE]).max() > 0
 
 
-def test_nothing_clicks_where_a_pause_begins_and_ends(shipped: NumpyCodec) -> None:
+def test_nothing_clicks_where_a_pause_begins_and_ends(default_codec: NumpyCodec) -> None:
     """No sample is farther from the next than in the sound, which begins and is cut off where chunks do."""
     with AudioReader(next(samples().glob("1-*"))) as reader:
         sound = reader.read(4 * 48000)[:, :1]
     sound[48000 : 3 * 48000] = 0
-    encoder, decoder = EncoderStream(shipped, 48000, 1, Quality(6)), DecoderStream(shipped, 48000, 1)
+    encoder, decoder = (
+        EncoderStream(default_codec, 48000, 1, Quality(6)),
+        DecoderStream(default_codec, 48000, 1),
+    )
     chunks = encoder.push(sound) + encoder.flush()
     assert [codes.shape[2] > 0 for codes in chunks] == [True, True, False, True, True]
     found = np.concatenate([*map(decoder.push, chunks), decoder.flush()])[: len(sound)]
@@ -154,13 +157,13 @@ def test_nothing_clicks_where_a_pause_begins_and_ends(shipped: NumpyCodec) -> No
     assert np.abs(found[2 * 48000 + 480 : 3 * 48000 - 480]).max() == 0
 
 
-def test_average_bitrates_of_speech(shipped: NumpyCodec) -> None:
+def test_average_bitrates_of_speech(default_codec: NumpyCodec) -> None:
     """Of one speaker they are only near to those of many, which README tells."""
     with AudioReader(next(samples().glob("1-*"))) as reader:
         sound = reader.read(9 * reader.sample_rate)[:, :1]
     found = []
     for level in LEVELS[1:-1]:
-        encoder = EncoderStream(shipped, 48000, 1, Quality(level))
+        encoder = EncoderStream(default_codec, 48000, 1, Quality(level))
         chunks = encoder.push(sound) + encoder.flush()
         found.append(sum(codes.size for codes in chunks) * 10 / len(sound) * 48)
     np.testing.assert_allclose(found, [1.5, 3, 6, 10], rtol=0.3)
@@ -175,20 +178,20 @@ def test_average_bitrates_of_speech(shipped: NumpyCodec) -> None:
     live=st.booleans(),
 )
 def test_length_and_channels_come_back(
-    light: NumpyCodec, count: int, quiet: int, channels: int, frames: int, live: bool
+    numpy_codec: NumpyCodec, count: int, quiet: int, channels: int, frames: int, live: bool
 ) -> None:
     sound = tone(2.0, RATE, channels)[:count]
     sound[quiet:] = 0
-    lam = compressed(sound, light, Quality(4), frames, live)
+    lam = compressed(sound, numpy_codec, Quality(4), frames, live)
     for opened in (io.BytesIO(lam), Pipe(lam, 999)):
-        assert sound_of(cast(BinaryIO, opened), light)[0].shape == sound.shape
+        assert sound_of(cast(BinaryIO, opened), numpy_codec)[0].shape == sound.shape
 
 
-def test_live_codes_are_those_of_the_file(light: NumpyCodec) -> None:
+def test_live_codes_are_those_of_the_file(numpy_codec: NumpyCodec) -> None:
     sound = with_pauses(channels=2)
-    expected = chunks_of(compressed(sound, light, Quality(4)))
+    expected = chunks_of(compressed(sound, numpy_codec, Quality(4)))
     for size in (441, 33_333):
-        encoder = EncoderStream(light, RATE, 2, Quality(4))
+        encoder = EncoderStream(numpy_codec, RATE, 2, Quality(4))
         found = [
             codes
             for start in range(0, len(sound), size)
@@ -198,11 +201,11 @@ def test_live_codes_are_those_of_the_file(light: NumpyCodec) -> None:
         assert np.mean([np.mean(a == b) for a, b in zip(found, expected, strict=True) if a.size]) > 0.99
 
 
-def test_both_forms_of_the_model(tiny_preset: Path, light: NumpyCodec) -> None:
+def test_both_forms_of_the_model(tiny_preset: Path, numpy_codec: NumpyCodec) -> None:
     keras_model = load_keras(tiny_preset)  # with its weights rounded, as those of the other are
-    lam = compressed(with_pauses(), light, Quality(3))
+    lam = compressed(with_pauses(), numpy_codec, Quality(3))
     assert counts(compressed(with_pauses(), keras_model, Quality(3))) == counts(lam)
-    ours, expected = (sound_of(io.BytesIO(lam), codec)[0] for codec in (light, keras_model))
+    ours, expected = (sound_of(io.BytesIO(lam), codec)[0] for codec in (numpy_codec, keras_model))
     np.testing.assert_allclose(ours, expected, atol=1e-2 * np.abs(expected).max())
 
 
@@ -221,34 +224,34 @@ def file_and_sound(
     opened=st.sampled_from((io.BytesIO, Pipe)),
 )
 def test_a_part_is_that_of_the_whole(
-    light: NumpyCodec, frames: int | None, times: tuple[float, float], opened: type
+    numpy_codec: NumpyCodec, frames: int | None, times: tuple[float, float], opened: type
 ) -> None:
-    lam, whole = file_and_sound(light, frames, opened)
-    found = part_of(opened(lam), light, *times)
+    lam, whole = file_and_sound(numpy_codec, frames, opened)
+    found = part_of(opened(lam), numpy_codec, *times)
     np.testing.assert_array_equal(found, whole[round(times[0] * RATE) : round(times[1] * RATE)])
 
 
-def test_lost_chunks_are_concealed(light: NumpyCodec) -> None:
-    lam, whole = file_and_sound(light, None)
+def test_lost_chunks_are_concealed(numpy_codec: NumpyCodec) -> None:
+    lam, whole = file_and_sound(numpy_codec, None)
     for lost in range(len(offsets(lam)) - 1):
         bad = bytearray(lam)
         bad[offsets(lam)[lost] + 5] ^= 0x55
-        found, losses = recover(bytes(bad), light)
+        found, losses = recover(bytes(bad), numpy_codec)
         assert found.shape == whole.shape
         assert [(loss.first, loss.last) for loss in losses] == [(lost, lost)]
         far = [second for second in range(8) if not {second - 1, second, second + 1} & {lost}]
         for second in far:
             span = slice(second * RATE, (second + 1) * RATE)
             np.testing.assert_allclose(found[span], whole[span], atol=1e-5 * np.abs(whole).max())
-    assert recover(lam, light)[1] == []
+    assert recover(lam, numpy_codec)[1] == []
     without_index = damaged(lam, 1)[:-1]
-    assert [(loss.first, loss.last) for loss in recover(without_index, light)[1]] == [(1, 1)]
+    assert [(loss.first, loss.last) for loss in recover(without_index, numpy_codec)[1]] == [(1, 1)]
 
 
 @pytest.mark.parametrize("kind", ["silent", "sounding", "lost"])
-def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(light: NumpyCodec, kind: str) -> None:
+def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(numpy_codec: NumpyCodec, kind: str) -> None:
     """Of eight channels it is 92 MB of sound; silence says so in 8 bytes."""
-    encoder = EncoderStream(light, 48_000, 8, Quality(5), 60 * 50)
+    encoder = EncoderStream(numpy_codec, 48_000, 8, Quality(5), 60 * 50)
     file, codes = io.BytesIO(), np.zeros((8, 3000, 0 if kind == "silent" else 3), np.int32)
     writer = bitstream.Writer(file, encoder.header(60 * 48_000))
     writer.write_chunk(codes)
@@ -262,7 +265,7 @@ def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(light: NumpyCodec,
         report = decompress(
             io.BytesIO(bytes(lam)),
             nowhere,
-            light,
+            numpy_codec,
             open_writer=RawWriter,
             start=50.0,
             on_loss=print if kind == "lost" else None,

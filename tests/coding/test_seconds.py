@@ -36,16 +36,18 @@ def sound_of(codec: NumpyCodec, codes: np.ndarray, frames: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frames", (30, 50, 100, 130, 201))
-def test_a_long_step_is_steps_that_begin_anew_each_second(light: NumpyCodec, frames: int) -> None:
-    hop = light.config.hop_length
+def test_a_long_step_is_steps_that_begin_anew_each_second(numpy_codec: NumpyCodec, frames: int) -> None:
+    hop = numpy_codec.config.hop_length
     audio = 0.1 * white(2, frames * hop, 1)
-    whole, after = light.encode_step(audio, light.encoder_state(2), 6)
-    sound, last = light.decode_step(whole, light.decoder_state(2))
-    before, begun, codes, decoded = light.encoder_state(2), light.decoder_state(2), [], []
+    whole, after = numpy_codec.encode_step(audio, numpy_codec.encoder_state(2), 6)
+    sound, last = numpy_codec.decode_step(whole, numpy_codec.decoder_state(2))
+    before, begun, codes, decoded = numpy_codec.encoder_state(2), numpy_codec.decoder_state(2), [], []
     for start in range(0, frames, 50):
         block = audio[:, start * hop : (start + 50) * hop]
-        found, before = light.encode_step(block, light.reset_prediction(before), 6)
-        piece, begun = light.decode_step(whole[:, start : start + 50], light.reset_prediction(begun))
+        found, before = numpy_codec.encode_step(block, numpy_codec.reset_prediction(before), 6)
+        piece, begun = numpy_codec.decode_step(
+            whole[:, start : start + 50], numpy_codec.reset_prediction(begun)
+        )
         codes.append(found)
         decoded.append(piece)
     assert np.mean(np.concatenate(codes, axis=1) == whole) > 0.99  # ties of random codewords
@@ -57,7 +59,7 @@ def test_a_long_step_is_steps_that_begin_anew_each_second(light: NumpyCodec, fra
 
 @pytest.mark.parametrize("clip", sorted(samples().glob("*.flac")), ids=lambda path: path.stem)
 def test_the_shipped_preset_gives_the_same_codes_and_sound_in_steps_of_any_length(
-    clip: Path, shipped: NumpyCodec
+    clip: Path, default_codec: NumpyCodec
 ) -> None:
     with AudioReader(clip) as reader:
         sound, rate = reader.read(5 * reader.sample_rate), reader.sample_rate
@@ -66,11 +68,13 @@ def test_the_shipped_preset_gives_the_same_codes_and_sound_in_steps_of_any_lengt
             codes_of(EncoderStream(codec, rate, 1, 24, seconds_per_step=seconds), sound, [rate])
             for seconds in (1, 3)
         ]
-        for codec in (shipped, load(candidates=1))
+        for codec in (default_codec, load(candidates=1))
     )
     assert np.mean(plain != other) < 1e-3
     assert np.mean(np.any(each != several, axis=-1)) < 1e-2  # a near tie may change a row that is searched
-    np.testing.assert_allclose(sound_of(shipped, each, 50), sound_of(shipped, each, 250), atol=1e-5)
+    np.testing.assert_allclose(
+        sound_of(default_codec, each, 50), sound_of(default_codec, each, 250), atol=1e-5
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -82,39 +86,39 @@ def test_the_shipped_preset_gives_the_same_codes_and_sound_in_steps_of_any_lengt
     sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=4),
 )
 def test_pushes_of_any_size_give_the_same_codes(
-    light: NumpyCodec, seconds: float, channels: int, frames: int, together: int, sizes: list[int]
+    numpy_codec: NumpyCodec, seconds: float, channels: int, frames: int, together: int, sizes: list[int]
 ) -> None:
     sound = tone(seconds, 16000, channels)
     at_once, pushed = (
-        codes_of(EncoderStream(light, 16000, channels, 4, frames, together), sound, pushes)
+        codes_of(EncoderStream(numpy_codec, 16000, channels, 4, frames, together), sound, pushes)
         for pushes in ([len(sound)], [max(sizes), *sizes])
     )
     np.testing.assert_array_equal(at_once, pushed)
-    least = len(sound) + light.latency
-    assert at_once.shape[1] == -(-least // light.config.hop_length)
+    least = len(sound) + numpy_codec.latency
+    assert at_once.shape[1] == -(-least // numpy_codec.config.hop_length)
 
 
-def test_chunks_have_their_length_whatever_the_steps(light: NumpyCodec) -> None:
-    stream = EncoderStream(light, 16000, 1, 4, frames_per_chunk=150, seconds_per_step=4)
+def test_chunks_have_their_length_whatever_the_steps(numpy_codec: NumpyCodec) -> None:
+    stream = EncoderStream(numpy_codec, 16000, 1, 4, frames_per_chunk=150, seconds_per_step=4)
     chunks = [*stream.push(tone(7.3, 16000)), *stream.flush()]
     assert [chunk.shape[1] for chunk in chunks] == [150, 150, 66]
 
 
-def test_a_pipe_gives_the_samples_of_the_file_but_for_rounding(light: NumpyCodec) -> None:
+def test_a_pipe_gives_the_samples_of_the_file_but_for_rounding(numpy_codec: NumpyCodec) -> None:
     """A pipe is decoded chunk by chunk, a file several seconds at a time."""
     sound, lam = io.BytesIO(), io.BytesIO()
     soundfile.write(sound, tone(5.2, 16000), 16000, format="WAV")
     sound.seek(0)
-    compress(sound, lam, light, 12)
+    compress(sound, lam, numpy_codec, 12)
     found = [io.BytesIO(), io.BytesIO()]
-    decompress(io.BytesIO(lam.getvalue()), found[0], light)
-    decompress(Pipe(lam.getvalue(), 1000), found[1], light)  # type: ignore[arg-type]
+    decompress(io.BytesIO(lam.getvalue()), found[0], numpy_codec)
+    decompress(Pipe(lam.getvalue(), 1000), found[1], numpy_codec)  # type: ignore[arg-type]
     file, pipe = (np.frombuffer(target.getvalue()[44:], "<i2").astype(int) for target in found)
     assert file.shape == pipe.shape == (5.2 * 16000,)
     assert np.abs(file - pipe).max() <= 1 + 0.01 * np.abs(file).max()  # of the untrained model
 
 
-def test_memory_is_that_of_a_few_seconds_of_one_channel(shipped: NumpyCodec) -> None:
+def test_memory_is_that_of_a_few_seconds_of_one_channel(default_codec: NumpyCodec) -> None:
     """Steps have fewer seconds where there are more channels."""
     sizes = []
 
@@ -125,7 +129,7 @@ def test_memory_is_that_of_a_few_seconds_of_one_channel(shipped: NumpyCodec) -> 
                 (len(audio), audio.shape[1] // self.config.hop_length, num_codebooks), np.int32
             ), state
 
-    codec = Recorder(shipped.config, shipped.weights)
+    codec = Recorder(default_codec.config, default_codec.weights)
     for channels in (1, 2, 3, 8):
         sound = io.BytesIO()
         soundfile.write(sound, np.zeros((20 * 8000, channels), np.int16), 8000, format="WAV")

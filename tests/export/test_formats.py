@@ -80,39 +80,43 @@ def function(folder: Path) -> Callable[[str], Run]:
 
 
 @pytest.fixture(scope="module")
-def light(preset: Path) -> NumpyCodec:
+def numpy_codec(preset: Path) -> NumpyCodec:
     return load(preset, candidates=1)
 
 
-def coded(light: NumpyCodec, audio: np.ndarray) -> np.ndarray:
+def coded(numpy_codec: NumpyCodec, audio: np.ndarray) -> np.ndarray:
     """All codes of a whole signal, as a file has them."""
-    hop = light.config.hop_length
-    silence = light.latency + -(audio.shape[1] + light.latency) % hop
+    hop = numpy_codec.config.hop_length
+    silence = numpy_codec.latency + -(audio.shape[1] + numpy_codec.latency) % hop
     audio = np.pad(audio, ((0, 0), (0, silence), (0, 0)))
-    return light.encode_step(audio, light.encoder_state(len(audio)), light.config.num_codebooks)[0]
+    return numpy_codec.encode_step(
+        audio, numpy_codec.encoder_state(len(audio)), numpy_codec.config.num_codebooks
+    )[0]
 
 
-def sound(light: NumpyCodec, codes: np.ndarray) -> np.ndarray:
-    return light.decode_step(codes, light.decoder_state(len(codes)))[0][:, light.latency :]
+def sound(numpy_codec: NumpyCodec, codes: np.ndarray) -> np.ndarray:
+    return numpy_codec.decode_step(codes, numpy_codec.decoder_state(len(codes)))[0][:, numpy_codec.latency :]
 
 
-def check_whole(function: Callable[[str], Run], light: NumpyCodec, audio: np.ndarray, most: float) -> None:
+def check_whole(
+    function: Callable[[str], Run], numpy_codec: NumpyCodec, audio: np.ndarray, most: float
+) -> None:
     """Codes but for `most` of them, near ties and those they change; samples within 1e-3, or 1e-5 of the loudest."""
-    codes = coded(light, audio)
+    codes = coded(numpy_codec, audio)
     found = function("encode")(audio=audio)["codes"]
     assert found.dtype == np.int32 and found.shape == codes.shape
     assert np.mean(found != codes) < most
-    expected = sound(light, codes)
+    expected = sound(numpy_codec, codes)
     decoded = function("decode")(codes=codes)["audio"]
     assert decoded.shape == expected.shape and decoded.shape[1] >= audio.shape[1]
     np.testing.assert_allclose(decoded, expected, rtol=0, atol=max(1e-3, 1e-5 * np.abs(expected).max()))
 
 
 def check_steps(
-    function: Callable[[str], Run], light: NumpyCodec, audio: np.ndarray, manifest: Path, most: float
+    function: Callable[[str], Run], numpy_codec: NumpyCodec, audio: np.ndarray, manifest: Path, most: float
 ) -> None:
     """Frame by frame, two different signals side by side, the base set to zeros as a file does."""
-    config, states, facts = light.config, {}, json.loads(manifest.read_text())
+    config, states, facts = numpy_codec.config, {}, json.loads(manifest.read_text())
     for name in ("encode_step", "decode_step"):
         inputs = facts["functions"][name]["inputs"]
         states[name] = {
@@ -135,41 +139,43 @@ def check_steps(
         decoded_step = function("decode_step")(codes=codes[-1], **states["decode_step"])
         decoded.append(decoded_step.pop("audio"))
         states = {"encode_step": coded_step, "decode_step": decoded_step}
-    whole, _ = light.encode_step(audio, light.encoder_state(len(audio)), config.num_codebooks)
+    whole, _ = numpy_codec.encode_step(audio, numpy_codec.encoder_state(len(audio)), config.num_codebooks)
     found = np.concatenate(codes, axis=1)
     assert np.mean(found != whole) < most
-    expected, _ = light.decode_step(found, light.decoder_state(len(audio)))
+    expected, _ = numpy_codec.decode_step(found, numpy_codec.decoder_state(len(audio)))
     atol = max(1e-3, 1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(np.concatenate(decoded, axis=1), expected, rtol=0, atol=atol)
 
 
-def test_whole_signals_of_any_length(function: Callable[[str], Run], light: NumpyCodec) -> None:
-    audio = speech(200, light.config.hop_length)
-    check_whole(function, light, audio[:, :1], TIES)
+def test_whole_signals_of_any_length(function: Callable[[str], Run], numpy_codec: NumpyCodec) -> None:
+    audio = speech(200, numpy_codec.config.hop_length)
+    check_whole(function, numpy_codec, audio[:, :1], TIES)
     two = np.concatenate([audio, 0.3 * audio[:, ::-1]])[:, :40_001]  # longer than two seconds
-    check_whole(function, light, two, TIES)
+    check_whole(function, numpy_codec, two, TIES)
 
 
-def test_steps(function: Callable[[str], Run], light: NumpyCodec, folder: Path) -> None:
-    audio = speech(52, light.config.hop_length)
-    check_steps(function, light, np.concatenate([audio, 0.3 * audio[:, ::-1]]), folder / MANIFEST, TIES)
+def test_steps(function: Callable[[str], Run], numpy_codec: NumpyCodec, folder: Path) -> None:
+    audio = speech(52, numpy_codec.config.hop_length)
+    check_steps(function, numpy_codec, np.concatenate([audio, 0.3 * audio[:, ::-1]]), folder / MANIFEST, TIES)
 
 
-def test_a_lower_bitrate_is_a_prefix_of_each_row(function: Callable[[str], Run], light: NumpyCodec) -> None:
-    codes = coded(light, speech(20, light.config.hop_length))
-    expected = sound(light, codes[..., :4])
+def test_a_lower_bitrate_is_a_prefix_of_each_row(
+    function: Callable[[str], Run], numpy_codec: NumpyCodec
+) -> None:
+    codes = coded(numpy_codec, speech(20, numpy_codec.config.hop_length))
+    expected = sound(numpy_codec, codes[..., :4])
     codes[..., 4:] = -1
     decoded = function("decode")(codes=codes)["audio"]
     np.testing.assert_allclose(decoded, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_manifest_says_what_is_there(
-    folder: Path, light: NumpyCodec, function: Callable[[str], Run]
+    folder: Path, numpy_codec: NumpyCodec, function: Callable[[str], Run]
 ) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
-    assert manifest["model_id"] == model_id(light).hex()
+    assert manifest["model_id"] == model_id(numpy_codec).hex()
     assert (manifest["sample_rate"], manifest["hop_length"]) == (16000, 320)
-    assert manifest["latency"] == light.latency and manifest["format"] == folder.name
+    assert manifest["latency"] == numpy_codec.latency and manifest["format"] == folder.name
     sizes = {"batch": 3, "time": 500, "frame": 2}
     for name, described in manifest["functions"].items():
         given = {
@@ -278,7 +284,7 @@ def test_a_conversion_to_something_else_is_not_kept(
 
 
 def test_the_example_in_the_readme(
-    folder: Path, light: NumpyCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, numpy_codec: NumpyCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if folder.name != "litert":
         pytest.skip("of LiteRT alone")
@@ -287,20 +293,24 @@ def test_the_example_in_the_readme(
     )
     (tmp_path / "lamella-litert").symlink_to(folder)
     monkeypatch.chdir(tmp_path)
-    samples = speech(20, light.config.hop_length)[0]
+    samples = speech(20, numpy_codec.config.hop_length)[0]
     names = {"samples": samples}
     exec(example, names)
-    expected = sound(light, coded(light, samples[None]))
+    expected = sound(numpy_codec, coded(numpy_codec, samples[None]))
     np.testing.assert_allclose(names["audio"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["saved-model", pytest.param("litert", marks=NEEDS_LITERT)])
 def test_the_shipped_preset(kind: str, tmp_path: Path) -> None:
-    light = load(DEFAULT_PRESET, candidates=1)
+    numpy_codec = load(DEFAULT_PRESET, candidates=1)
     works("export", "--format", kind, DEFAULT_PRESET, tmp_path / "model")
-    function, audio = opened(tmp_path / "model", kind), speech(160, light.config.hop_length)
-    check_whole(function, light, audio[:, :150_001], 1e-3)
+    function, audio = opened(tmp_path / "model", kind), speech(160, numpy_codec.config.hop_length)
+    check_whole(function, numpy_codec, audio[:, :150_001], 1e-3)
     check_steps(
-        function, light, audio[:, : 60 * light.config.hop_length], tmp_path / "model" / MANIFEST, 1e-3
+        function,
+        numpy_codec,
+        audio[:, : 60 * numpy_codec.config.hop_length],
+        tmp_path / "model" / MANIFEST,
+        1e-3,
     )

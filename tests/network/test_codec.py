@@ -89,55 +89,55 @@ def distance(reference: np.ndarray, decoded: np.ndarray, latency: int) -> float:
     return float(mel_distances(*pair, LINEAR.sample_rate, (2, 3, 4)).log[0])
 
 
-def test_the_codec_streams(tiny_codec: Codec) -> None:
-    check_streams(Through(tiny_codec), 0.1 * white(2, 9 * tiny_codec.config.hop_length, 1), tolerance=3e-5)
+def test_the_codec_streams(keras_codec: Codec) -> None:
+    check_streams(Through(keras_codec), 0.1 * white(2, 9 * keras_codec.config.hop_length, 1), tolerance=3e-5)
 
 
-def test_codes_of_blocks_are_those_of_the_whole(tiny_codec: Codec) -> None:
-    audio, hop = 0.1 * white(2, 10 * tiny_codec.config.hop_length, 1), tiny_codec.config.hop_length
-    whole, state, parts = tiny_codec.encode(audio, 24).numpy(), tiny_codec.encoder_state(2), []
+def test_codes_of_blocks_are_those_of_the_whole(keras_codec: Codec) -> None:
+    audio, hop = 0.1 * white(2, 10 * keras_codec.config.hop_length, 1), keras_codec.config.hop_length
+    whole, state, parts = keras_codec.encode(audio, 24).numpy(), keras_codec.encoder_state(2), []
     for start, end in ((0, 1), (1, 3), (3, 10)):
-        codes, state = tiny_codec.encode_step(audio[:, start * hop : end * hop], state, 24)
+        codes, state = keras_codec.encode_step(audio[:, start * hop : end * hop], state, 24)
         parts.append(codes.numpy())
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
     assert whole.shape == (2, 10, 24) and whole.dtype == np.int32
-    assert whole.min() >= 0 and whole.max() < tiny_codec.config.codebook_size
+    assert whole.min() >= 0 and whole.max() < keras_codec.config.codebook_size
 
 
-def test_a_lower_rate_is_a_prefix(tiny_codec: Codec) -> None:
-    audio = 0.1 * white(1, 4 * tiny_codec.config.hop_length, 1)
-    few, many = tiny_codec.encode(audio, 3).numpy(), tiny_codec.encode(audio, 24).numpy()
+def test_a_lower_rate_is_a_prefix(keras_codec: Codec) -> None:
+    audio = 0.1 * white(1, 4 * keras_codec.config.hop_length, 1)
+    few, many = keras_codec.encode(audio, 3).numpy(), keras_codec.encode(audio, 24).numpy()
     np.testing.assert_array_equal(few, many[..., :3])
-    np.testing.assert_array_equal(tiny_codec.decode(few), tiny_codec.decode(many[..., :3]))
-    np.testing.assert_array_equal(tiny_codec(audio), tiny_codec.decode(many))
+    np.testing.assert_array_equal(keras_codec.decode(few), keras_codec.decode(many[..., :3]))
+    np.testing.assert_array_equal(keras_codec(audio), keras_codec.decode(many))
 
 
-def test_decoding_twice_and_in_chunks_is_the_same_noise_and_all(tiny_codec: Codec) -> None:
+def test_decoding_twice_and_in_chunks_is_the_same_noise_and_all(keras_codec: Codec) -> None:
     codes = np.random.default_rng(4).integers(0, 1024, (1, 12, 6)).astype(np.int32)
-    whole = tiny_codec.decode(codes).numpy()
-    np.testing.assert_array_equal(tiny_codec.decode(codes).numpy(), whole)
-    state, parts = tiny_codec.decoder_state(1), []
+    whole = keras_codec.decode(codes).numpy()
+    np.testing.assert_array_equal(keras_codec.decode(codes).numpy(), whole)
+    state, parts = keras_codec.decoder_state(1), []
     for start, end in ((0, 5), (5, 6), (6, 12)):
-        audio, state = tiny_codec.decode_step(codes[:, start:end], state)
+        audio, state = keras_codec.decode_step(codes[:, start:end], state)
         parts.append(audio.numpy())
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-4 * np.abs(whole).max())
 
 
-def test_streams_of_one_batch_do_not_touch_each_other(tiny_codec: Codec) -> None:
-    audio = 0.1 * white(3, 4 * tiny_codec.config.hop_length, 1)
-    together = tiny_codec.encode(audio, 6).numpy()
-    np.testing.assert_array_equal(together[1:2], tiny_codec.encode(audio[1:2], 6))
+def test_streams_of_one_batch_do_not_touch_each_other(keras_codec: Codec) -> None:
+    audio = 0.1 * white(3, 4 * keras_codec.config.hop_length, 1)
+    together = keras_codec.encode(audio, 6).numpy()
+    np.testing.assert_array_equal(together[1:2], keras_codec.encode(audio[1:2], 6))
 
 
-def test_one_graph_gives_what_single_operations_give(tiny_codec: Codec) -> None:
-    audio = 0.1 * white(1, 3 * tiny_codec.config.hop_length, 1)
-    codes, state = tiny_codec.encode_step(audio, tiny_codec.encoder_state(1), 6)
-    expected, after = tiny_codec.encode_step(audio, tiny_codec.encoder_state(1), 6)
+def test_one_graph_gives_what_single_operations_give(keras_codec: Codec) -> None:
+    audio = 0.1 * white(1, 3 * keras_codec.config.hop_length, 1)
+    codes, state = keras_codec.encode_step(audio, keras_codec.encoder_state(1), 6)
+    expected, after = keras_codec.encode_step(audio, keras_codec.encoder_state(1), 6)
     np.testing.assert_array_equal(codes, expected)
     for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(after), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    sound, _ = tiny_codec.decode_step(codes, tiny_codec.decoder_state(1))
-    np.testing.assert_allclose(sound, tiny_codec.decode(codes), atol=1e-4)
+    sound, _ = keras_codec.decode_step(codes, keras_codec.decoder_state(1))
+    np.testing.assert_allclose(sound, keras_codec.decode(codes), atol=1e-4)
 
 
 def pulse(place: int) -> np.ndarray:

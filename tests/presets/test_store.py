@@ -41,9 +41,9 @@ def copy(tiny_preset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_preset, tmp_path / "copy"))
 
 
-def test_weights_come_back_in_half_precision(tiny_codec: Codec, loaded: Codec) -> None:
-    assert loaded.config == tiny_codec.config
-    saved, back = shipped_weights(tiny_codec), shipped_weights(loaded)
+def test_weights_come_back_in_half_precision(keras_codec: Codec, loaded: Codec) -> None:
+    assert loaded.config == keras_codec.config
+    saved, back = shipped_weights(keras_codec), shipped_weights(loaded)
     assert list(saved) == list(back)
     for name, weight in saved.items():
         expected = weight.numpy().astype(np.float16).astype(np.float32)
@@ -86,28 +86,28 @@ def test_a_loaded_model_can_train_on(loaded: Codec) -> None:
     np.testing.assert_array_equal(loaded.quantizer.counts.numpy(), 1)
 
 
-def test_names_are_places_and_need_no_process(tiny_codec: Codec, loaded: Codec) -> None:
-    names = list(named_weights(tiny_codec))
-    assert names == list(named_weights(loaded)) and len(names) == len(tiny_codec.weights)
+def test_names_are_places_and_need_no_process(keras_codec: Codec, loaded: Codec) -> None:
+    names = list(named_weights(keras_codec))
+    assert names == list(named_weights(loaded)) and len(names) == len(keras_codec.weights)
     assert "encoder.fine.layers.0.layer.kernel" in names and "quantizer.codebooks" in names
-    assert set(names) - set(shipped_weights(tiny_codec)) == {"quantizer.counts", "quantizer.sums"}
+    assert set(names) - set(shipped_weights(keras_codec)) == {"quantizer.counts", "quantizer.sums"}
 
 
 class TestIdentity:
     def test_is_eight_bytes_and_the_same_once_saved_and_loaded(
-        self, tiny_codec: Codec, loaded: Codec
+        self, keras_codec: Codec, loaded: Codec
     ) -> None:
-        assert len(model_id(tiny_codec)) == 8
-        assert model_id(tiny_codec) == model_id(loaded)
+        assert len(model_id(keras_codec)) == 8
+        assert model_id(keras_codec) == model_id(loaded)
 
-    def test_is_the_same_in_another_process(self, tiny_codec: Codec, tiny_preset: Path) -> None:
+    def test_is_the_same_in_another_process(self, keras_codec: Codec, tiny_preset: Path) -> None:
         code = (
             "import sys; from codec.presets import *; print(model_id(load_keras(sys.argv[1])).hex(), end='')"
         )
         found = subprocess.run(
             [sys.executable, "-c", code, tiny_preset], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        assert found.stdout == model_id(tiny_codec).hex()
+        assert found.stdout == model_id(keras_codec).hex()
 
     def test_any_weight_changes_it(self, loaded: Codec) -> None:
         before = model_id(loaded)
@@ -120,7 +120,9 @@ class TestIdentity:
             weight.assign(kept)
         assert model_id(loaded) == before
 
-    def test_the_config_changes_it_and_moving_averages_do_not(self, tiny_codec: Codec, loaded: Codec) -> None:
+    def test_the_config_changes_it_and_moving_averages_do_not(
+        self, keras_codec: Codec, loaded: Codec
+    ) -> None:
         before = model_id(loaded)
         loaded.quantizer.counts.assign(loaded.quantizer.counts.numpy() + 1)
         assert model_id(loaded) == before
@@ -206,8 +208,8 @@ class TestShipped:
         expected = [("apple", "Tiny: for tests, untrained"), ("zebra", "")]
         assert [(preset.name, preset.description) for preset in list_presets()] == expected
 
-    def test_loaded_by_name(self, assets: Path, tiny_codec: Codec) -> None:
-        assert model_id(load_keras("apple")) == model_id(tiny_codec)
+    def test_loaded_by_name(self, assets: Path, keras_codec: Codec) -> None:
+        assert model_id(load_keras("apple")) == model_id(keras_codec)
 
     def test_unknown_name_lists_the_known(self, assets: Path) -> None:
         with pytest.raises(PresetError, match=r"no model 'pear'.*\(apple, zebra\)"):

@@ -174,9 +174,9 @@ def latents_and_error(codec: NumpyCodec, num_codebooks: int) -> tuple[np.ndarray
     return latents, float(np.mean((latents - decoded) ** 2))
 
 
-def test_the_default_leaves_less_of_the_shipped_models_latents(shipped: NumpyCodec) -> None:
+def test_the_default_leaves_less_of_the_shipped_models_latents(default_codec: NumpyCodec) -> None:
     """On the validation clips .85 of what the nearest codewords alone leave, at 12 codebooks."""
-    latents, error = latents_and_error(shipped, 12)
+    latents, error = latents_and_error(default_codec, 12)
     same, greedy = latents_and_error(load(candidates=1), 12)
     assert np.array_equal(latents, same)
     assert error < 0.9 * greedy

@@ -21,7 +21,7 @@ from codec.training.validation import Validation
 RECIPE = tiny.recipe(6)  # after 2 steps of warm-up
 
 
-class Whole(NamedTuple):
+class FinishedRun(NamedTuple):
     """A run that nothing interrupted."""
 
     folder: Path
@@ -52,13 +52,13 @@ def in_little_time() -> Iterator[None]:
         yield
 
 
-def whole_run(folder: Path) -> Whole:
+def run_to_the_end(folder: Path) -> FinishedRun:
     """Train on a few recordings; both are below `folder`."""
     said = list[str]()
     tiny.recordings(folder / "in")
     with little_time():
         results = train(folder / "in", folder / "model", RECIPE, said.append, config=tiny.CONFIG)
-    return Whole(folder / "in", folder / "model", said, results)
+    return FinishedRun(folder / "in", folder / "model", said, results)
 
 
 def copy_of(run: Path, output: Path) -> Path:

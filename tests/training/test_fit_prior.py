@@ -31,13 +31,13 @@ def quiet(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def fitted(tiny_preset: Path, light: NumpyCodec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitted(tiny_preset: Path, numpy_codec: NumpyCodec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny model with a prior, fitted to a tone."""
     directory = Path(shutil.copytree(tiny_preset, tmp_path_factory.mktemp("fitted") / "tiny"))
-    audio = tone(8.0, light.config.sample_rate).T[:, :, None]
-    codes = light.encode_step(audio, light.encoder_state(1), 24)[0].reshape(4, 100, 24)
+    audio = tone(8.0, numpy_codec.config.sample_rate).T[:, :, None]
+    codes = numpy_codec.encode_step(audio, numpy_codec.encoder_state(1), 24)[0].reshape(4, 100, 24)
     recipe = PriorRecipe(frames=400, epochs=3, batch_size=64, wide=8, narrow=8)
-    save_prior(fit_prior(light, codes, quiet, recipe), directory)
+    save_prior(fit_prior(numpy_codec, codes, quiet, recipe), directory)
     return directory
 
 
@@ -84,12 +84,14 @@ def test_what_comes_at_random_costs_what_it_must() -> None:
 
 
 def test_a_fitted_prior_saves_bytes_and_gives_the_same_sound(
-    fitted: Path, light: NumpyCodec, wav: Path, tmp_path: Path
+    fitted: Path, numpy_codec: NumpyCodec, wav: Path, tmp_path: Path
 ) -> None:
     coded = load(fitted, candidates=1)
-    sizes = [compress(wav, tmp_path / name, codec, 12).bytes for name, codec in (("a", light), ("b", coded))]
+    sizes = [
+        compress(wav, tmp_path / name, codec, 12).bytes for name, codec in (("a", numpy_codec), ("b", coded))
+    ]
     assert sizes[1] < sizes[0]
-    for name, codec in (("a", light), ("b", coded)):
+    for name, codec in (("a", numpy_codec), ("b", coded)):
         decompress(tmp_path / name, tmp_path / f"{name}.wav", codec)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     with open(tmp_path / "b", "rb") as file:
@@ -104,8 +106,8 @@ def test_float32_holds_all_sums_of_a_fitted_prior(fitted: Path, model: str) -> N
 
 
 def test_keras_and_numpy_write_by_the_same_prior(fitted: Path) -> None:
-    keras_model, light = load_keras(fitted), load(fitted)
-    assert model_id(keras_model) == model_id(light)
+    keras_model, numpy_codec = load_keras(fitted), load(fitted)
+    assert model_id(keras_model) == model_id(numpy_codec)
     assert isinstance(keras_model.prior, Prior)
 
 
@@ -182,17 +184,17 @@ class TestPreset:
     def copy(self, fitted: Path, tmp_path: Path) -> Path:
         return Path(shutil.copytree(fitted, tmp_path / "copy"))
 
-    def test_the_prior_is_part_of_the_identity(self, copy: Path, tiny_codec: Codec) -> None:
+    def test_the_prior_is_part_of_the_identity(self, copy: Path, keras_codec: Codec) -> None:
         before = model_id(load(copy))
         (copy / PRIOR).unlink()
-        assert model_id(load(copy)) == model_id(tiny_codec) != before
+        assert model_id(load(copy)) == model_id(keras_codec) != before
 
     def test_saving_keeps_it_and_drops_that_of_other_weights(
-        self, copy: Path, tiny_codec: Codec, tmp_path: Path
+        self, copy: Path, keras_codec: Codec, tmp_path: Path
     ) -> None:
         save_preset(load_keras(copy), tmp_path / "again", "# Again\n")
         assert (tmp_path / "again" / PRIOR).read_bytes() == (copy / PRIOR).read_bytes()
-        save_preset(tiny_codec, copy, "# Other\n")
+        save_preset(keras_codec, copy, "# Other\n")
         assert load(copy).prior is None
 
     def test_damage_is_a_preset_error(self, copy: Path) -> None:
@@ -211,13 +213,13 @@ class TestPreset:
             load(copy)
 
 
-def test_codes_of_a_corpus(light: NumpyCodec, tmp_path: Path) -> None:
+def test_codes_of_a_corpus(numpy_codec: NumpyCodec, tmp_path: Path) -> None:
     (tmp_path / "sounds").mkdir()
     for name in ("a", "b"):
         soundfile.write(tmp_path / "sounds" / f"{name}.wav", tone(4.0, 16000), 16000)
     corpus = build_cache(tmp_path / "sounds", tmp_path / "cache", 16000, quiet)
     for frames in (150, 1000):  # one of the files is held out, so that there are 200
-        assert code(light, corpus, PriorRecipe(frames=frames)).shape == (48, 100, 24)
-    codes = code(light, corpus, PriorRecipe(chunk_seconds=1))
+        assert code(numpy_codec, corpus, PriorRecipe(frames=frames)).shape == (48, 100, 24)
+    codes = code(numpy_codec, corpus, PriorRecipe(chunk_seconds=1))
     assert codes.shape == (48, 50, 24)
     assert 0 <= codes.min() <= codes.max() < 1024

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import tiny_training as tiny
-from support.short_runs import RECIPE, Whole, at_step, copy_of, in_little_time, interrupt, silent, state
+from support.short_runs import RECIPE, FinishedRun, at_step, copy_of, in_little_time, interrupt, silent, state
 from support.tiny_training import RUN
 
 from codec.config import CodecConfig
@@ -27,50 +27,54 @@ from codec.training.trainer import train
 __all__ = ["in_little_time"]  # a fixture
 
 
-def test_a_finished_run_without_its_prior_fits_it(whole: Whole, tmp_path: Path) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
-    train(whole.folder, output, RECIPE, said.append)
-    assert (output / "prior.safetensors").read_bytes() == (whole.output / "prior.safetensors").read_bytes()
+def test_a_finished_run_without_its_prior_fits_it(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
+    train(finished_run.folder, output, RECIPE, said.append)
+    assert (output / "prior.safetensors").read_bytes() == (
+        finished_run.output / "prior.safetensors"
+    ).read_bytes()
 
 
-def test_a_finished_run_says_how_to_go_on(whole: Whole) -> None:
+def test_a_finished_run_says_how_to_go_on(finished_run: FinishedRun) -> None:
     said: list[str] = []
-    assert train(whole.folder / "vanished", whole.output, RECIPE, said.append) is None
+    assert train(finished_run.folder / "vanished", finished_run.output, RECIPE, said.append) is None
     (line,) = said
-    assert line.startswith(f"{whole.output} is finished, after 8 steps, 0:0")
+    assert line.startswith(f"{finished_run.output} is finished, after 8 steps, 0:0")
     assert line.endswith("of training; to go on, ask for more hours or steps")
 
 
-def test_more_steps_go_on(whole: Whole, tmp_path: Path) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
-    results = train(whole.folder, output, dataclasses.replace(RECIPE, steps=7, batch_size=3), said.append)
+def test_more_steps_go_on(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
+    results = train(
+        finished_run.folder, output, dataclasses.replace(RECIPE, steps=7, batch_size=3), said.append
+    )
     assert results is not None
     assert any(line.startswith("going on after 8 steps") for line in said)
     progress, _ = read_progress(output / "training") or (Progress(), None)
     assert progress.step == 9
-    assert not np.array_equal(state(output)["master"], state(whole.output)["master"])
+    assert not np.array_equal(state(output)["master"], state(finished_run.output)["master"])
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(whole: Whole, tmp_path: Path) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(finished_run: FinishedRun, tmp_path: Path) -> None:
     output, config = tmp_path / "model", tiny.CONFIG
     for step in (1, 5):  # in the warm-up, in the joint stage
         with pytest.raises(
             KeyboardInterrupt, match=f"stopped after {step} steps, .* the same command goes on"
         ):
-            train(whole.folder, output, RECIPE, silent, config=config, show=at_step(step, interrupt))
+            train(finished_run.folder, output, RECIPE, silent, config=config, show=at_step(step, interrupt))
         assert (output / "config.json").is_file() is (step > 2)
     assert "Not measured yet" in (output / "card.md").read_text()
     load_keras(output)
-    assert train(whole.folder, output, RECIPE, silent) is not None
-    found, expected = state(output), state(whole.output)
+    assert train(finished_run.folder, output, RECIPE, silent) is not None
+    found, expected = state(output), state(finished_run.output)
     assert set(found) == set(expected)
     assert [name for name in found if not np.array_equal(found[name], expected[name])] == []
 
 
 def test_an_interrupt_waits_for_the_step_and_for_saving(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     step, save = TensorFlowStepper.step, checkpoint.save_checkpoint
 
     def interrupted(*arguments: Any) -> Any:
@@ -84,7 +88,7 @@ def test_an_interrupt_waits_for_the_step_and_for_saving(
     monkeypatch.setattr(TensorFlowStepper, "step", interrupted)
     monkeypatch.setattr(checkpoint, "save_checkpoint", interrupted_again)
     with pytest.raises(KeyboardInterrupt, match="stopped after 9 steps"):
-        train(whole.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
+        train(finished_run.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
     assert "stopping after this step" in said
     progress, _ = read_progress(output / "training") or (Progress(), None)
     assert progress.step == 9
@@ -98,17 +102,17 @@ class OtherStops(Replicas):
         return [*values[:1], *(value + 1 for value in values[1:])]
 
 
-def test_where_one_process_stops_all_do(whole: Whole, tmp_path: Path) -> None:
-    output = copy_of(whole.output, tmp_path / "model")
+def test_where_one_process_stops_all_do(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output = copy_of(finished_run.output, tmp_path / "model")
     more = dataclasses.replace(RECIPE, steps=20)
     with pytest.raises(KeyboardInterrupt, match="stopped after 9 steps"):
-        train(whole.folder, output, more, silent, replicas=OtherStops())
+        train(finished_run.folder, output, more, silent, replicas=OtherStops())
     progress, _ = read_progress(output / "training") or (Progress(), None)
     assert progress.step == 9
 
 
 def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves = list[Progress]()
 
@@ -120,7 +124,7 @@ def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     often = dataclasses.replace(RECIPE, checkpoint_minutes=0.0)
     with pytest.raises(KeyboardInterrupt):
-        train(whole.folder, tmp_path / "model", often, silent, config=tiny.CONFIG)
+        train(finished_run.folder, tmp_path / "model", often, silent, config=tiny.CONFIG)
     assert [(progress.stage, progress.step) for progress in saves[:3]] == [
         ("warm-up", 1),
         ("warm-up", 2),
@@ -129,19 +133,21 @@ def test_a_checkpoint_in_the_warm_up_comes_without_a_preset(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_resumed_equals_uninterrupted(whole: Whole, tmp_path: Path) -> None:
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
     moments = np.random.default_rng()  # of another seed each time: no moment may matter
     killed, steps = tmp_path / "killed", 16
     for least in (3, 8):
-        process = tiny.start(RUN, whole.folder, killed, steps, 0.0)  # saves after every step
+        process = tiny.start(RUN, finished_run.folder, killed, steps, 0.0)  # saves after every step
         wait_for_step(process, least)
         time.sleep(moments.uniform(0, 1))
         process.kill()
         process.communicate()
         progress, _ = read_progress(killed / "training") or (Progress(), None)
         assert least - 1 <= progress.step < steps
-    tiny.finish(tiny.start(RUN, whole.folder, killed, steps, 0.0))
-    tiny.finish(tiny.start(RUN, whole.folder, tmp_path / "whole", steps, 0.0))
+    tiny.finish(tiny.start(RUN, finished_run.folder, killed, steps, 0.0))
+    tiny.finish(tiny.start(RUN, finished_run.folder, tmp_path / "whole", steps, 0.0))
     found, expected = state(killed), state(tmp_path / "whole")
     assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
     assert [path.name for path in killed.rglob("*.part")] == []
@@ -157,14 +163,14 @@ def wait_for_step(process: subprocess.Popen[str], least: int) -> None:
 
 
 @pytest.mark.slow
-def test_begun_on_one_backend_and_ended_on_the_other(whole: Whole, tmp_path: Path) -> None:
+def test_begun_on_one_backend_and_ended_on_the_other(finished_run: FinishedRun, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    printed = tiny.finish(tiny.start(RUN, whole.folder, output, 2, 5.0, KERAS_BACKEND="tensorflow"))
+    printed = tiny.finish(tiny.start(RUN, finished_run.folder, output, 2, 5.0, KERAS_BACKEND="tensorflow"))
     assert "\ntensorflow True" in printed
-    printed = tiny.finish(tiny.start(RUN, whole.folder, output, 4, 5.0, KERAS_BACKEND="jax"))
+    printed = tiny.finish(tiny.start(RUN, finished_run.folder, output, 4, 5.0, KERAS_BACKEND="jax"))
     assert "going on after 4 steps" in printed
     assert "\njax " in printed
     progress, _ = read_progress(output / "training") or (Progress(), None)
     assert progress.step == 6
-    train(whole.folder, output, dataclasses.replace(RECIPE, steps=5), silent)  # and back
+    train(finished_run.folder, output, dataclasses.replace(RECIPE, steps=5), silent)  # and back
     assert all(np.isfinite(tensor).all() for tensor in state(output).values())

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 from support import tiny_training as tiny
-from support.short_runs import RECIPE, Whole, at_step, copy_of, in_little_time, interrupt, silent, state
+from support.short_runs import RECIPE, FinishedRun, at_step, copy_of, in_little_time, interrupt, silent, state
 
 from codec.coding.compression import compress, decompress
 from codec.errors import AudioError, CodecError, PresetError
@@ -27,8 +27,8 @@ from codec.training.trainer import train
 __all__ = ["in_little_time"]  # a fixture
 
 
-def test_the_preset_codes(whole: Whole, tmp_path: Path) -> None:
-    codec = load_keras(whole.output)
+def test_the_preset_codes(finished_run: FinishedRun, tmp_path: Path) -> None:
+    codec = load_keras(finished_run.output)
     assert codec.config == tiny.CONFIG
     soundfile.write(tmp_path / "a.wav", tiny.sines(1.5, 7), tiny.RATE)
     compress(tmp_path / "a.wav", tmp_path / "a.lam", codec, 3)
@@ -38,8 +38,12 @@ def test_the_preset_codes(whole: Whole, tmp_path: Path) -> None:
     assert np.abs(decoded).max() > 0.01
 
 
-def test_what_is_left_in_the_folder(whole: Whole) -> None:
-    names = {path.relative_to(whole.output).as_posix() for path in whole.output.rglob("*") if path.is_file()}
+def test_what_is_left_in_the_folder(finished_run: FinishedRun) -> None:
+    names = {
+        path.relative_to(finished_run.output).as_posix()
+        for path in finished_run.output.rglob("*")
+        if path.is_file()
+    }
     assert sum(name.startswith("training/board/events.out.") for name in names) == 1
     assert {name for name in names if not name.startswith("training/board/")} == {
         "card.md",
@@ -50,22 +54,22 @@ def test_what_is_left_in_the_folder(whole: Whole) -> None:
         "training/cache/audio.int16",
         "training/cache/index.json",
     }
-    progress, config = read_progress(whole.output / "training") or (None, None)
+    progress, config = read_progress(finished_run.output / "training") or (None, None)
     assert progress is not None
     assert (progress.stage, progress.step, progress.since_step) == ("joint", 8, 2)
     assert progress.audio_seconds == 8 * RECIPE.batch_size * RECIPE.segment_seconds
     assert config == tiny.CONFIG
 
 
-def test_the_card(whole: Whole) -> None:
-    card = (whole.output / "card.md").read_text()
-    assert whole.results is not None
+def test_the_card(finished_run: FinishedRun) -> None:
+    card = (finished_run.output / "card.md").read_text()
+    assert finished_run.results is not None
     assert card.startswith("# model: 8 kHz, 600 to 600 bits per second and channel\n")
     assert "8 steps" in card
-    assert f"| 600 | {whole.results.mel[0]:.3f} |" in card
+    assert f"| 600 | {finished_run.results.mel[0]:.3f} |" in card
 
 
-def test_what_is_said(whole: Whole) -> None:
+def test_what_is_said(finished_run: FinishedRun) -> None:
     beginnings = (
         "reading 3 audio files",
         "3 files, ",
@@ -80,27 +84,29 @@ def test_what_is_said(whole: Whole) -> None:
         "distance of decoded from held-out audio",
         "latents: ",
     )
-    assert len(whole.said) > len(beginnings)
-    for line, beginning in zip(whole.said, beginnings, strict=False):  # more follows
+    assert len(finished_run.said) > len(beginnings)
+    for line, beginning in zip(finished_run.said, beginnings, strict=False):  # more follows
         assert line.startswith(beginning)
-    assert whole.said[-3].startswith("| bits per second |")
+    assert finished_run.said[-3].startswith("| bits per second |")
 
 
-def test_only_the_chief_writes_and_speaks(whole: Whole, tmp_path: Path) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+def test_only_the_chief_writes_and_speaks(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     other = Replicas(chief=False)
-    results = train(whole.folder, output, dataclasses.replace(RECIPE, steps=7), said.append, replicas=other)
+    results = train(
+        finished_run.folder, output, dataclasses.replace(RECIPE, steps=7), said.append, replicas=other
+    )
     assert results is not None and said == []
     after = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     new = {path.parent.name for path in after.keys() - before.keys()}
     assert new == {"cache"} and all(after[path] == before[path] for path in before)
 
 
-def test_from_a_codec_no_warm_up(whole: Whole, tmp_path: Path) -> None:
+def test_from_a_codec_no_warm_up(finished_run: FinishedRun, tmp_path: Path) -> None:
     said: list[str] = []
-    codec = load_keras(whole.output)
-    train(whole.folder, tmp_path / "new", tiny.recipe(1), said.append, codec)
+    codec = load_keras(finished_run.output)
+    train(finished_run.folder, tmp_path / "new", tiny.recipe(1), said.append, codec)
     progress, _ = read_progress(tmp_path / "new" / "training") or (Progress(), None)
     assert (progress.stage, progress.step) == ("joint", 1)
     assert not any("warm-up" in line or "k-means" in line for line in said)
@@ -118,28 +124,28 @@ def nan_at(steps: Callable[[int], bool]) -> Callable[..., Any]:
 
 
 def test_a_step_that_is_no_number_is_undone(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     monkeypatch.setattr(TensorFlowStepper, "step", nan_at(lambda number: number == 9))
-    train(whole.folder, output, dataclasses.replace(RECIPE, steps=9), said.append)
+    train(finished_run.folder, output, dataclasses.replace(RECIPE, steps=9), said.append)
     assert [line for line in said if "back to the last checkpoint" in line] != []
     assert all(np.isfinite(tensor).all() for tensor in state(output).values())
 
 
 def test_training_that_is_no_number_ends(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TensorFlowStepper, "step", nan_at(lambda _: True))
     monkeypatch.setattr(trainer, "MAX_SETBACKS", 2)
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     with pytest.raises(
         CodecError, match="step 10: the gradient was not a finite number; training cannot go on"
     ):
-        train(whole.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
+        train(finished_run.folder, output, dataclasses.replace(RECIPE, steps=20), said.append)
     assert len([line for line in said if "back to the last checkpoint" in line]) == 2
     with pytest.raises(CodecError, match="step 0: "):
-        train(whole.folder, tmp_path / "new", RECIPE, silent, config=tiny.CONFIG)
+        train(finished_run.folder, tmp_path / "new", RECIPE, silent, config=tiny.CONFIG)
 
 
 def tuned(steps: int, **changes: Any) -> Recipe:
@@ -148,49 +154,49 @@ def tuned(steps: int, **changes: Any) -> Recipe:
     return dataclasses.replace(RECIPE, steps=steps, tuning=Tuning(part=0.5, **{**small, **changes}))  # type: ignore[arg-type]
 
 
-def test_the_decoder_stage_follows_stopped_or_not(whole: Whole, tmp_path: Path) -> None:
-    outputs = [copy_of(whole.output, tmp_path / name) for name in ("model", "stopped")]
+def test_the_decoder_stage_follows_stopped_or_not(finished_run: FinishedRun, tmp_path: Path) -> None:
+    outputs = [copy_of(finished_run.output, tmp_path / name) for name in ("model", "stopped")]
     said: list[str] = []
     # The joint stage, of 6 steps, is over: its half of 12.
-    assert train(whole.folder, outputs[0], tuned(12), said.append) is not None
+    assert train(finished_run.folder, outputs[0], tuned(12), said.append) is not None
     with pytest.raises(KeyboardInterrupt, match="stopped after 10 steps"):
-        train(whole.folder, outputs[1], tuned(12), silent, show=at_step(10, interrupt))
-    assert train(whole.folder, outputs[1], tuned(12), silent) is not None
+        train(finished_run.folder, outputs[1], tuned(12), silent, show=at_step(10, interrupt))
+    assert train(finished_run.folder, outputs[1], tuned(12), silent) is not None
     progress, _ = read_progress(outputs[0] / "training") or (Progress(), None)
     assert (progress.stage, progress.since_step, progress.step) == ("decoder", 8, 14)
     found, expected = (state(output) for output in outputs)
     assert [name for name in found if not np.array_equal(found[name], expected[name])] == []
-    before, after = (load_file(path / "weights.safetensors") for path in (whole.output, outputs[0]))
+    before, after = (load_file(path / "weights.safetensors") for path in (finished_run.output, outputs[0]))
     changed = {name for name in after if not np.array_equal(after[name], before[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
-    assert train(whole.folder, outputs[0], tuned(12), said.append) is None
+    assert train(finished_run.folder, outputs[0], tuned(12), said.append) is None
     assert "is finished" in said[-1]
 
 
-def test_a_decoder_stage_that_spoils_the_sound_ends(whole: Whole, tmp_path: Path) -> None:
-    output, said = copy_of(whole.output, tmp_path / "model"), list[str]()
+def test_a_decoder_stage_that_spoils_the_sound_ends(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     spoiling = tuned(40, learning_rate=1.0, shares=(1.0, 1.0), head_start=1)
     often = dataclasses.replace(spoiling, checkpoint_minutes=0.0, rise_steps=1, averaging=0.0)
-    train(whole.folder, output, dataclasses.replace(often, steps=12), said.append)
+    train(finished_run.folder, output, dataclasses.replace(often, steps=12), said.append)
     assert any("the decoder stage ends here" in line for line in said)
-    before, after = (load_file(path / "weights.safetensors") for path in (whole.output, output))
+    before, after = (load_file(path / "weights.safetensors") for path in (finished_run.output, output))
     assert all(np.array_equal(after[name], before[name]) for name in after)
 
 
-def test_a_folder_that_has_vanished(whole: Whole, tmp_path: Path) -> None:
-    output = copy_of(whole.output, tmp_path / "model")
+def test_a_folder_that_has_vanished(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output = copy_of(finished_run.output, tmp_path / "model")
     with pytest.raises(AudioError, match="there is no such folder"):
         train(tmp_path / "vanished", output, dataclasses.replace(RECIPE, steps=9), silent)
 
 
-def test_a_damaged_run(whole: Whole, tmp_path: Path) -> None:
-    output = copy_of(whole.output, tmp_path / "model")
+def test_a_damaged_run(finished_run: FinishedRun, tmp_path: Path) -> None:
+    output = copy_of(finished_run.output, tmp_path / "model")
     (output / "training" / checkpoint.NAME).write_bytes(b"no checkpoint")
     with pytest.raises(PresetError, match="is damaged"):
-        train(whole.folder, output, RECIPE, silent)
+        train(finished_run.folder, output, RECIPE, silent)
 
 
-def test_a_run_of_another_size(whole: Whole) -> None:
+def test_a_run_of_another_size(finished_run: FinishedRun) -> None:
     other = dataclasses.replace(tiny.CONFIG, decoder_width=8)
     with pytest.raises(PresetError, match="a model of another size"):
-        train(whole.folder, whole.output, RECIPE, silent, config=other)
+        train(finished_run.folder, finished_run.output, RECIPE, silent, config=other)
