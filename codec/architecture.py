@@ -1,80 +1,255 @@
-"""Every weight of a preset, by the name of its place in the structure: `codec.presets` checks files by it."""
+"""The layers of the encoder and the decoder, listed once and in no framework.
+
+The Keras model (`codec.network`), the numpy runtime (`codec.runtime`), the shapes that a preset must have and the
+exported graphs are all built from these lists. To add a layer, add a line to `encoder_layers` or `decoder_layers`.
+The name of a layer is the first part of the names of its weights: `coarse_block_2.expand.kernel`.
+
+    encoder   features at 100 Hz -> network -> at 50 Hz ----------------------> (+) -> standardize -> latents
+                         \\-> envelope_map, phase_map, detail_map (linear) ----/
+
+    decoder   latents at 50 Hz -> coarse -> at 100 Hz -> (+) -> fine -> features -> head -> spectrum
+                         \\                 noise_map --/                            /
+                          \\-> envelope_map, phase_map, detail_map (linear) --------/
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
 
 from codec.config import CodecConfig
 from codec.dsp import PITCHES, latent_blocks
 
+Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
-def weight_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
-    """Every weight of a preset by name, with its shape."""
+PARTS = ("encoder", "quantizer", "decoder")
+KERNEL_SIZE = 7  # frames that a block mixes
+
+
+class Dense(NamedTuple):
+    """A linear map of each frame: `inputs` to `outputs` numbers.
+
+    `initial` is how training begins: "glorot" (uniform), "small" (normal, deviation 0.02) or "zeros".
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    bias: bool = True
+    initial: str = "glorot"
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name."""
+        kernel = {f"{self.name}.kernel": (self.inputs, self.outputs)}
+        return {**kernel, f"{self.name}.bias": (self.outputs,)} if self.bias else kernel
+
+
+class Norm(NamedTuple):
+    """A LayerNorm of each frame."""
+
+    name: str
+    width: int
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name."""
+        return {f"{self.name}.gamma": (self.width,), f"{self.name}.beta": (self.width,)}
+
+
+class Conv(NamedTuple):
+    """A causal convolution over frames."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel_size: int
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name."""
+        kernel = (self.kernel_size, self.inputs, self.outputs)
+        return {f"{self.name}.kernel": kernel, f"{self.name}.bias": (self.outputs,)}
+
+
+class Block(NamedTuple):
+    """A ConvNeXt block (Liu et al. 2022, arXiv 2201.03545), causal.
+
+        x -> mix (depthwise, over frames) -> norm -> expand -> GELU -> project -> * scale -> + x
+
+    `hidden` is the number of channels between `expand` and `project`.
+    """
+
+    name: str
+    width: int
+    hidden: int
+    kernel_size: int = KERNEL_SIZE
+
+    @property
+    def norm(self) -> Norm:
+        """Return the description of the norm inside."""
+        return Norm(f"{self.name}.norm", self.width)
+
+    @property
+    def expand(self) -> Dense:
+        """Return the description of the layer before GELU."""
+        return Dense(f"{self.name}.expand", self.width, self.hidden)
+
+    @property
+    def project(self) -> Dense:
+        """Return the description of the layer after GELU."""
+        return Dense(f"{self.name}.project", self.hidden, self.width)
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name."""
+        mix = {
+            f"{self.name}.mix.kernel": (self.kernel_size, self.width, 1),
+            f"{self.name}.mix.bias": (self.width,),
+        }
+        inner = {**self.norm.shapes, **self.expand.shapes, **self.project.shapes}
+        return {**mix, **inner, f"{self.name}.scale": (self.width,)}
+
+
+class Pair(NamedTuple):
+    """Join two frames into one: [2 n, width] -> [n, 2 width]. No weights."""
+
+    name: str
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name: none."""
+        return {}
+
+
+class Split(NamedTuple):
+    """Split a frame into two: [n, 2 width] -> [2 n, width]. No weights."""
+
+    name: str
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shape of each weight by name: none."""
+        return {}
+
+
+Layer: TypeAlias = Dense | Norm | Conv | Block | Pair | Split
+
+
+class LinearPaths(NamedTuple):
+    """The linear maps beside a network, which begin as principal components of the corpus."""
+
+    envelope: Dense
+    phase: Dense
+    detail: Dense
+
+
+class EncoderLayers(NamedTuple):
+    """What the encoder is made of, behind the analysis."""
+
+    network: tuple[Layer, ...]
+    paths: LinearPaths
+
+
+class HeadLayers(NamedTuple):
+    """The linear layers of the decoder's head; they all read the features of one spectral frame."""
+
+    magnitude: Dense
+    phasor: Dense
+    low_gain: Dense
+    pitch: Dense
+    excitation: Dense
+
+
+class DecoderLayers(NamedTuple):
+    """What the decoder is made of, before the synthesis."""
+
+    coarse: tuple[Layer, ...]
+    noise: Dense
+    fine: tuple[Layer, ...]
+    paths: LinearPaths
+    head: HeadLayers
+
+
+def encoder_layers(config: CodecConfig) -> EncoderLayers:
+    """Return the layers of the encoder, in the order of the data."""
     features = 2 * config.spectrum_bins + config.mel_bands
-    fine, coarse, dim = config.encoder_fine_width, config.encoder_width, config.latent_dim
-    last = 1 + config.encoder_blocks
-    shapes = {
-        **_dense_shapes("encoder.fine.layers.0.layer", features, fine),
-        **_norm_shapes("encoder.fine.layers.1.layer", fine),
-        **_block_shapes("encoder.fine.layers", range(2, 3), fine, config.encoder_expansion),
-        **_dense_shapes("encoder.coarse.layers.0.layer", 2 * fine, coarse),
-        **_block_shapes("encoder.coarse.layers", range(1, last), coarse, config.encoder_expansion),
-        **_norm_shapes(f"encoder.coarse.layers.{last}.layer", coarse),
-        **_dense_shapes(f"encoder.coarse.layers.{last + 1}.layer", coarse, dim),
-        **_dense_shapes("encoder.envelope_map", 2 * config.mel_bands, config.envelope_dim),
-        "encoder.phase_map.kernel": (4 * config.phase_bins, config.phase_dim),
-        "encoder.detail_map.kernel": (2 * config.mel_bands, config.detail_dim),
-        "encoder.standardize.mean": (dim,),
-        "encoder.standardize.variance": (len(latent_blocks(config)),),
-        "quantizer.codebooks": (config.num_codebooks, config.codebook_size, dim),
-        "quantizer.prediction": (config.envelope_dim, config.envelope_dim),
-    }
-    return {**shapes, **_decoder_shapes(config)}
-
-
-def _decoder_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
-    coarse, fine, bins = config.decoder_width, config.decoder_fine_width, config.synthesis_bins
-    last = 1 + config.decoder_blocks
-    return {
-        "decoder.coarse.layers.0.conv.kernel": (3, config.latent_dim, coarse),
-        "decoder.coarse.layers.0.conv.bias": (coarse,),
-        **_block_shapes("decoder.coarse.layers", range(1, last), coarse, config.decoder_expansion),
-        **_dense_shapes(f"decoder.coarse.layers.{last}.layer", coarse, 2 * fine),
-        "decoder.noise_map.kernel": (config.noise_channels, fine),
-        **_block_shapes(
-            "decoder.fine.layers", range(config.decoder_fine_blocks), fine, config.decoder_expansion
+    fine, coarse = config.encoder_fine_width, config.encoder_width
+    fine_hidden, hidden = (config.encoder_expansion * width // 100 for width in (fine, coarse))
+    network = (
+        Dense("input", features, fine),
+        Norm("input_norm", fine),
+        Block("fine_block_1", fine, fine_hidden),
+        Pair("pair"),
+        Dense("coarse_input", 2 * fine, coarse),
+        *(Block(f"coarse_block_{number}", coarse, hidden) for number in _numbers(config.encoder_blocks)),
+        Norm("output_norm", coarse),
+        Dense("output", coarse, config.latent_dim, initial="small"),
+    )
+    bands, bins = 2 * config.mel_bands, 4 * config.phase_bins  # of both spectral frames
+    return EncoderLayers(
+        network,
+        LinearPaths(
+            Dense("envelope_map", bands, config.envelope_dim),
+            Dense("phase_map", bins, config.phase_dim, bias=False),
+            Dense("detail_map", bands, config.detail_dim, bias=False),
         ),
-        **_norm_shapes(f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", fine),
-        **_dense_shapes("decoder.envelope_map", config.envelope_dim, 2 * config.mel_bands),
-        "decoder.phase_map.kernel": (config.phase_dim, 4 * config.phase_bins),
-        "decoder.detail_map.kernel": (config.detail_dim, 2 * config.mel_bands),
-        **_dense_shapes("decoder.head.magnitude", fine, bins),
-        **_dense_shapes("decoder.head.direction", fine, 2 * config.phasor_bins),
-        **_dense_shapes("decoder.head.low_gain", fine, config.phase_bins),
-        **_dense_shapes("decoder.head.pitch", fine, PITCHES + 1),
-        **_dense_shapes("decoder.head.voice", fine, 3 * config.phasor_bins),
+    )
+
+
+def decoder_layers(config: CodecConfig) -> DecoderLayers:
+    """Return the layers of the decoder, in the order of the data."""
+    fine, coarse = config.decoder_fine_width, config.decoder_width
+    fine_hidden, hidden = (config.decoder_expansion * width // 100 for width in (fine, coarse))
+    bands, bins = 2 * config.mel_bands, 4 * config.phase_bins  # of both spectral frames
+    return DecoderLayers(
+        coarse=(
+            Conv("input", config.latent_dim, coarse, kernel_size=3),
+            *(Block(f"coarse_block_{number}", coarse, hidden) for number in _numbers(config.decoder_blocks)),
+            Dense("coarse_output", coarse, 2 * fine),
+            Split("split"),
+        ),
+        noise=Dense("noise_map", config.noise_channels, fine, bias=False),
+        fine=(
+            *(Block(f"fine_block_{number}", fine, fine_hidden) for number in _numbers(config.decoder_fine_blocks)),
+            Norm("fine_norm", fine),
+        ),
+        paths=LinearPaths(
+            Dense("envelope_map", config.envelope_dim, bands),
+            Dense("phase_map", config.phase_dim, bins, bias=False),
+            Dense("detail_map", config.detail_dim, bands, bias=False),
+        ),
+        head=HeadLayers(
+            magnitude=Dense("head.magnitude", fine, config.synthesis_bins, initial="zeros"),
+            phasor=Dense("head.phasor", fine, 2 * config.phasor_bins),
+            low_gain=Dense("head.low_gain", fine, config.phase_bins, initial="zeros"),
+            pitch=Dense("head.pitch", fine, PITCHES + 1, initial="zeros"),
+            excitation=Dense("head.excitation", fine, 3 * config.phasor_bins, initial="zeros"),
+        ),
+    )
+
+
+def weight_shapes(config: CodecConfig) -> dict[str, Shapes]:
+    """Return the shape of every weight that a preset stores, by part and name."""
+    encoder, decoder = encoder_layers(config), decoder_layers(config)
+    standardize = {"standardize.mean": (config.latent_dim,), "standardize.variance": (len(latent_blocks(config)),)}
+    return {
+        "encoder": {**_shapes(*encoder.network, *encoder.paths), **standardize},
+        "quantizer": {
+            "codebooks": (config.num_codebooks, config.codebook_size, config.latent_dim),
+            "prediction": (config.envelope_dim, config.envelope_dim),
+        },
+        "decoder": _shapes(*decoder.coarse, decoder.noise, *decoder.fine, *decoder.paths, *decoder.head),
     }
 
 
-def _dense_shapes(name: str, before: int, after: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.kernel": (before, after), f"{name}.bias": (after,)}
+def _shapes(*layers: Layer) -> Shapes:
+    return {name: shape for layer in layers for name, shape in layer.shapes.items()}
 
 
-def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.gamma": (width,), f"{name}.beta": (width,)}
+def context_frames(layers: tuple[Layer, ...]) -> int:
+    """Return how many earlier frames an output frame depends on, in layers of one frame rate."""
+    return sum(layer.kernel_size - 1 for layer in layers if isinstance(layer, Conv | Block))
 
 
-def _block_shapes(name: str, numbers: range, width: int, expansion: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    hidden = expansion * width // 100
-    for number in numbers:
-        block = f"{name}.{number}"
-        shapes |= {
-            f"{block}.mix.kernel": (7, width, 1),
-            f"{block}.mix.bias": (width,),
-            f"{block}.scale": (width,),
-        }
-        shapes |= _norm_shapes(f"{block}.norm", width)
-        shapes |= {
-            **_dense_shapes(f"{block}.expand", width, hidden),
-            **_dense_shapes(f"{block}.project", hidden, width),
-        }
-    return shapes
+def _numbers(count: int) -> range:
+    return range(1, count + 1)
