@@ -1,12 +1,12 @@
-"""Paths and pipes: how messages call them, and how a file takes its place only when it is whole."""
+"""Open, replace and copy files, read and write pipes completely, and name files in error messages."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,94 +16,215 @@ from codec.errors import BitstreamError, CodecError
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
+COPY_BLOCK = 1 << 20  # bytes
+STANDARD_STREAMS = {
+    "<stdin>": "standard input",
+    "<stdout>": "standard output",
+    0: "standard input",
+    1: "standard output",
+}
+
+
+# -- names and errors --
+
 
 def name_of(file: PathLike | BinaryIO) -> str:
-    """How messages call a path or a file object."""
+    """Return the name of a path or a file object for messages."""
     if isinstance(file, (str, os.PathLike)):
         return os.fspath(file)
     name = getattr(file, "name", None)
-    standard = {
-        "<stdin>": "standard input",
-        "<stdout>": "standard output",
-        0: "standard input",
-        1: "standard output",
-    }
-    return standard.get(name, name if isinstance(name, str) else "the stream")
+    return STANDARD_STREAMS.get(name, name if isinstance(name, str) else "the stream")
+
+
+def is_special(path: PathLike) -> bool:
+    """Return True for a device or a named pipe, which is written to directly and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+@contextlib.contextmanager
+def naming_errors(path: PathLike) -> Iterator[None]:
+    """Turn an OSError raised while writing into a CodecError that names `path`.
+
+    BrokenPipeError passes through: the program that reads our pipe has stopped, which only the command can handle.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CodecError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def naming_damage(name: str) -> Iterator[None]:
+    """Put the file's name before the message of a BitstreamError or an OSError raised while reading.
+
+    A BitstreamError keeps its type; an OSError becomes a CodecError.
+    """
+    try:
+        yield
+    except BitstreamError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except OSError as error:
+        raise CodecError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+# -- reading and writing completely --
+
+
+def read_up_to(file: BinaryIO, size: int) -> bytes:
+    """Read `size` bytes, fewer only where the file ends.
+
+    A pipe may give fewer bytes than requested at a time; reading goes on until all are there.
+
+    Raises:
+        BlockingIOError: the file is in non-blocking mode.
+    """
+    pieces = []
+    while size > 0:
+        piece = file.read(size)
+        if piece is None:
+            raise BlockingIOError("the file is in non-blocking mode, expected one that waits for data")
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all bytes, also to a pipe that takes only some of them at a time.
+
+    Raises:
+        BlockingIOError: the file is in non-blocking mode.
+    """
+    while data:
+        written = file.write(data)
+        if written is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(
+                "the file is in non-blocking mode, expected one that waits until it has room"
+            )
+        data = data[len(data) if written is None else written :]
+
+
+@contextlib.contextmanager
+def seekable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the file itself if it can seek, else a temporary copy of everything it gives.
+
+    Raises:
+        CodecError: the pipe cannot be read.
+    """
+    if file.seekable():
+        yield file
+        return
+    with temporary_copy(file) as copy:
+        yield copy
+
+
+@contextlib.contextmanager
+def temporary_copy(file: BinaryIO, start: bytes = b"") -> Iterator[BinaryIO]:
+    """Yield a temporary file that holds `start` and then the rest of `file`, and delete it at the end.
+
+    Args:
+        file: a file or pipe.
+        start: the bytes that were already read from it.
+
+    Raises:
+        CodecError: the file cannot be read, or the copy cannot be written.
+    """
+    with tempfile.TemporaryFile() as copy:
+        with naming_damage(name_of(file)):
+            copy.write(start)
+            while block := read_up_to(file, COPY_BLOCK):
+                copy.write(block)
+            copy.seek(0)
+        yield copy
+
+
+# -- replacing --
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Yield a new path beside `path` to write to; rename it at the end, or remove it after any error.
+    """Yield the path of a new, empty file in the same directory, and rename it to `path` at the end.
 
-    So `path` holds the old content or the new, never half of it. If a device or a named pipe is there, it is
-    yielded itself. OSError, such as of a full disk, becomes a CodecError with the path.
+    After an error the new file is removed. So `path` holds either the old content or all of the new. A device or
+    a named pipe is not replaced: its own path is yielded.
+
+    Raises:
+        CodecError: the new file cannot be written or renamed, for example because the disk is full.
     """
     target = Path(os.path.realpath(path))
     if is_special(target):
         with naming_errors(path):
             yield target
         return
-    beside = target.with_name(f".{target.name[:64]}.{secrets.token_hex(4)}.part")
+    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(4)}.part")
     with naming_errors(path):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        open(temporary, "xb").close()
         try:
-            if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            yield beside
-            os.replace(beside, target)
+            yield temporary
+            os.replace(temporary, target)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def is_special(path: PathLike) -> bool:
-    """Whether a device or a named pipe is there, which is written to and not replaced."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+def write_atomically(path: PathLike, content: bytes) -> None:
+    """Write a file so that `path` holds either the old content or all of the new."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
-@contextlib.contextmanager
-def naming_errors(path: PathLike) -> Iterator[None]:
-    """Turn an OSError of what is done inside into a CodecError that names `path`."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader of our pipe has left: not a fault, and the command's to handle
-    except OSError as error:
-        raise CodecError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from error
+# -- opening --
 
 
 class CountedFile:
-    """A file to write to that counts its bytes and names itself in errors."""
+    """A file for writing that counts its bytes and names itself in errors.
+
+    Attributes:
+        size: bytes written so far.
+    """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.size = 0
         self._file, self._name = file, name
 
     def write(self, data: bytes) -> int:
-        """Write as the file does; CodecError where it fails."""
+        """Write all bytes and return their number; raise CodecError where that fails."""
         with naming_errors(self._name):
-            written = self._file.write(data)
-        self.size += written
-        return written
+            write_all(self._file, data)
+        self.size += len(data)
+        return len(data)
 
     def flush(self) -> None:
-        """Pass on what is still held back."""
+        """Pass buffered bytes on to the operating system."""
         with naming_errors(self._name):
             self._file.flush()
 
 
 @contextlib.contextmanager
 def writing(target: PathLike | BinaryIO) -> Iterator[CountedFile]:
-    """The target to write to: a path takes its place when all went well, a stream stays open."""
+    """Yield the target opened for writing.
+
+    A path is replaced only if all goes well; a file object stays open.
+    """
     name = name_of(target)
     if not isinstance(target, (str, os.PathLike)):
         yield CountedFile(target, name)
         return
-    with replacing(target) as beside, open(beside, "wb") as file:
+    with replacing(target) as temporary, open(temporary, "wb") as file:
         yield CountedFile(file, name)
 
 
 @contextlib.contextmanager
 def reading(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
-    """The source as an open file; raises CodecError where it cannot be opened."""
+    """Yield the source opened for reading; a file object stays open.
+
+    Raises:
+        CodecError: the path cannot be opened.
+    """
     if not isinstance(source, (str, os.PathLike)):
         yield source
         return
@@ -111,27 +232,3 @@ def reading(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
         file = open(source, "rb")  # noqa: SIM115
     with file:
         yield file
-
-
-@contextlib.contextmanager
-def seekable(file: BinaryIO) -> Iterator[BinaryIO]:
-    """The file if it can be sought, else a temporary copy of all that it gives; raises CodecError where that fails."""
-    if file.seekable():
-        yield file
-        return
-    with tempfile.TemporaryFile() as copy:
-        with naming_damage(name_of(file)):
-            shutil.copyfileobj(file, copy)
-        copy.seek(0)
-        yield copy
-
-
-@contextlib.contextmanager
-def naming_damage(name: str) -> Iterator[None]:
-    """Put the file's name before what is wrong with it."""
-    try:
-        yield
-    except BitstreamError as error:
-        raise type(error)(f"{name}: {error}") from error
-    except OSError as error:
-        raise CodecError(f"{name}: cannot be read: {error.strerror or error}") from error
