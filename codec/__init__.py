@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from codec.presets import list_presets, load, load_keras, save_preset
     from codec.runtime.codec import NumpyCodec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Codec",
