@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: sounds, and a model so small that it costs nothing (its weights mean nothing)."""
+"""Fixtures of many tests: models, presets, a recording, a finished training run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Their asserts tell as much as those of a test.
-pytest.register_assert_rewrite("support.coding", "support.command_line", "support.sounds")
+# `pytest --hypothesis-profile thorough` looks longer for examples that fail.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile("quick")
 
-from support.sounds import tone  # noqa: E402
+# pytest shows the compared values only for asserts in the modules named here and in tests.
+pytest.register_assert_rewrite(
+    "support.coding", "support.command_line", "support.contract", "support.damage", "support.sounds"
+)
 
 if TYPE_CHECKING:
     from support.short_runs import FinishedRun
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> CodecConfig:
-    """16 kHz, narrow, the bitrates of the shipped model but the highest."""
+    """The sizes of a narrow model for 16 kHz with 24 codebooks."""
     from codec.config import CodecConfig
 
     return CodecConfig(
@@ -53,7 +59,7 @@ def tiny_config() -> CodecConfig:
 
 @pytest.fixture(scope="session")
 def keras_codec(tiny_config: CodecConfig) -> Codec:
-    """An untrained codec whose codebooks are drawn at random."""
+    """The narrow model in Keras, untrained, with random codebooks."""
     import keras
 
     from codec.network.codec import Codec
@@ -69,7 +75,7 @@ def keras_codec(tiny_config: CodecConfig) -> Codec:
 
 @pytest.fixture(scope="session")
 def tiny_preset(keras_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model, as --model takes it."""
+    """The directory of the narrow model, as `--model` takes it."""
     from codec.presets import save_preset
 
     directory = tmp_path_factory.mktemp("models") / "tiny"
@@ -79,7 +85,7 @@ def tiny_preset(keras_codec: Codec, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def numpy_codec(tiny_preset: Path) -> NumpyCodec:
-    """The tiny model in numpy, whose codes are those of the Keras model."""
+    """The narrow model in numpy, with the greedy search that the Keras model uses."""
     from codec.presets import load
 
     return load(tiny_preset, candidates=1)
@@ -95,8 +101,9 @@ def default_codec() -> NumpyCodec:
 
 @pytest.fixture(scope="session")
 def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A 16-bit WAV of 1.5 s, 22.05 kHz, stereo. Do not write to it."""
+    """A WAV of 1.5 s: 16 bits, 22.05 kHz, stereo. Do not write to it."""
     import soundfile
+    from support.sounds import tone
 
     path = tmp_path_factory.mktemp("sounds") / "talk.wav"
     soundfile.write(path, tone(1.5, 22050, 2), 22050)
@@ -105,7 +112,7 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A run of training that nothing interrupted. Do not write to it."""
+    """A short training run that ended normally. Do not write to it."""
     from support.short_runs import run_to_the_end
 
     return run_to_the_end(tmp_path_factory.mktemp("finished"))
