@@ -15,8 +15,8 @@ from support.streams import (
     CODES,
     FILE,
     HEADER,
-    HERE,
     OPENERS,
+    TESTS,
     Pipe,
     joined,
     raw_chunk,
@@ -338,7 +338,7 @@ def test_the_largest_claims_that_hold_stay_below_64_mib():
 
 @pytest.mark.parametrize("name, live", [("mono", False), ("stereo-live", True), ("silent", False)])
 def test_golden_files_decode_for_ever(name, live):
-    folder = HERE / "golden" / "v1"
+    folder = TESTS / "golden" / "v1"
     codes = np.load(folder / f"{name}.npy", allow_pickle=False)
     with open(folder / f"{name}.lam", "rb") as file:
         reader, chunks, error = read_all(file)
@@ -350,7 +350,7 @@ def test_golden_files_decode_for_ever(name, live):
 
 
 def test_the_golden_file_whose_chunks_have_fewer_codebooks_decodes_for_ever():
-    folder = HERE / "golden" / "v1"
+    folder = TESTS / "golden" / "v1"
     codes = np.load(folder / "varying.npy", allow_pickle=False)
     data = (folder / "varying.lam").read_bytes()
     for opener in OPENERS.values():
@@ -383,9 +383,9 @@ NEGATIVE = {
 @pytest.mark.parametrize("name, kind", NEGATIVE.items(), ids=NEGATIVE)
 @pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
 def test_negative_files_are_refused(name, kind, opener):
-    _, _, error = read_all(opener((HERE / "negative" / name).read_bytes()))
+    _, _, error = read_all(opener((TESTS / "negative" / name).read_bytes()))
     assert type(error) is kind
 
 
 def test_every_negative_file_is_expected():
-    assert {path.name for path in (HERE / "negative").glob("*.lam")} == set(NEGATIVE)
+    assert {path.name for path in (TESTS / "negative").glob("*.lam")} == set(NEGATIVE)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.exact_side import GOLDEN, digests, golden_prior
+from support.golden_digests import GOLDEN, digests, golden_prior
 
 from codec.bitstream import Reader
 from codec.bitstream.format import RANGE_CODED
 
 ROOT = Path(__file__).parents[2]
-SIDE = Path(__file__).parents[1] / "support" / "exact_side.py"
+PROGRAM = Path(__file__).parents[1] / "support" / "golden_digests.py"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 OTHER_NUMPY = {"1": "numpy>=2", "2": "numpy<2"}  # by the present major version
 
@@ -36,7 +36,7 @@ def by_the_files() -> list[str]:
 
 
 def lines_of(python: str | Path, **variables: str) -> list[str]:
-    done = subprocess.run([python, SIDE], env={**os.environ, **variables}, capture_output=True, text=True)
+    done = subprocess.run([python, PROGRAM], env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

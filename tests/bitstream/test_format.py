@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.streams import HEADER, HERE, MODEL, OPENERS, joined, random_codes, read_all, write, write_varying
+from support.streams import (
+    HEADER,
+    MODEL,
+    OPENERS,
+    TESTS,
+    joined,
+    random_codes,
+    read_all,
+    write,
+    write_varying,
+)
 
 from codec.bitstream import Header, Reader, check_model, default_frames_per_chunk
 from codec.bitstream.fields import varint, varints
@@ -245,6 +255,6 @@ def test_the_bitstream_needs_nothing_but_numpy():
         "print([name for name in ('tensorflow', 'keras', 'jax', 'soundfile') if name in sys.modules])"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=HERE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.priors import GROUPS, SIZE, bounds_by_the_page, drawn
+from support.priors import GROUPS, SIZE, random_prior, reference_intervals
 
 from codec.bitstream.prior import Prior, interval, intervals
 from codec.bitstream.rangecoder import TOTAL
 
-PRIOR = Prior(drawn())
+PRIOR = Prior(random_prior())
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 3))  # channels, frames, codebooks
 seeds = st.integers(0, 2**32 - 1)
@@ -46,7 +46,7 @@ def unpacked(prior: Prior, data: bytes, shape: tuple[int, int, int]) -> np.ndarr
 @settings(deadline=None)
 @given(shapes, seeds, st.sampled_from((0.3, 1.0, 1000.0)))
 def test_codes_come_back(shape: tuple[int, int, int], seed: int, extent: float) -> None:
-    prior, codes = Prior(drawn(seed, extent=extent)), random_codes(shape, seed)
+    prior, codes = Prior(random_prior(seed, extent=extent)), random_codes(shape, seed)
     np.testing.assert_array_equal(unpacked(prior, *prior.pack(codes[None]), shape), codes)
 
 
@@ -78,19 +78,19 @@ def test_chunks_side_by_side_are_each_as_alone(seed: int, damaged: list[bytes]) 
 @settings(deadline=None, max_examples=20)
 @given(seeds, st.sampled_from((0.3, 1.0, 30.0, 1e9)))
 def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
-    arrays, codes = drawn(seed, extent=extent), random_codes((1, 8, 3), seed)
+    arrays, codes = random_prior(seed, extent=extent), random_codes((1, 8, 3), seed)
     of_groups, of_places = bounds(Prior(arrays), codes)
     for frame in range(8):
         for codebook in range(3):
             so_far = [*codes[0, :frame].tolist(), codes[0, frame, :codebook].tolist()]
             found = of_groups[0, frame, codebook].tolist(), of_places[0, frame, codebook].tolist()
-            assert found == bounds_by_the_page(arrays, so_far, codebook, 3)
+            assert found == reference_intervals(arrays, so_far, codebook, 3)
 
 
 @settings(deadline=None, max_examples=20)
 @given(shapes, seeds, st.sampled_from((0.3, 1e9)))
 def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: int, extent: float) -> None:
-    context = Prior(drawn(seed, extent=extent)).context
+    context = Prior(random_prior(seed, extent=extent)).context
     codes = random_codes(shape, seed)
     known = context.of_codes(codes)
     base, rest = known.base, np.zeros_like(known.past)
@@ -102,9 +102,9 @@ def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: in
 
 def test_float32_is_for_sums_that_it_holds() -> None:
     """That both kinds give the same intervals `test_every_interval_is_what_the_page_says` tells."""
-    assert Prior(drawn()).exact_type == np.float32
+    assert Prior(random_prior()).exact_type == np.float32
     for bias in (2**24 - 1, -(2**31)):  # with what is added to it, more; the size of the least is no int32
-        arrays = drawn()
+        arrays = random_prior()
         arrays["hidden2.bias"][1, 1] = bias
         assert Prior(arrays).exact_type == np.float64
 
@@ -124,7 +124,7 @@ def test_one_interval_is_that_of_all(seed: int, extent: float) -> None:
 def test_the_intervals_fill_the_range_and_none_is_empty(
     shape: tuple[int, int, int], seed: int, extent: float
 ) -> None:
-    for found in bounds(Prior(drawn(seed, extent=extent)), random_codes(shape, seed)):
+    for found in bounds(Prior(random_prior(seed, extent=extent)), random_codes(shape, seed)):
         assert (found[..., 0] == 0).all()
         assert (found[..., -1] == TOTAL).all()
         assert (np.diff(found) >= 1).all()
@@ -164,7 +164,7 @@ def test_the_bytes_are_pinned() -> None:
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(name, change, words: str) -> None:
-    arrays = drawn()
+    arrays = random_prior()
     with pytest.raises(ValueError, match=words):
         Prior({**arrays, name: change(arrays[name])})
     with pytest.raises(ValueError, match="missing or unknown"):

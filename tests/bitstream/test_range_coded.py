@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.priors import GROUPS, SIZE, drawn
+from support.priors import GROUPS, SIZE, random_prior
 from support.streams import HEADER, Pipe, raw_chunk, raw_trailer
 
 from codec.bitstream import Prior, Reader, Writer, thin
@@ -17,7 +17,7 @@ from codec.bitstream.format import PACKED, RANGE_CODED
 from codec.errors import BitstreamError, ChecksumMismatch, UnsupportedVersion
 
 NARROW = dataclasses.replace(HEADER, bits_per_code=4, frames_per_chunk=5, num_samples=None)
-PRIOR = Prior(drawn())
+PRIOR = Prior(random_prior())
 
 
 def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_codings_of_the_future() -> None:
 
 
 def test_a_prior_of_another_size_is_refused() -> None:
-    for prior in (Prior(drawn(codebooks=2)), Prior(drawn(size=32))):
+    for prior in (Prior(random_prior(codebooks=2)), Prior(random_prior(size=32))):
         with pytest.raises(ValueError, match="expected 3 or more of 16 codes"):
             Writer(io.BytesIO(), NARROW, prior)
         with pytest.raises(BitstreamError, match="expected 3 or more of 16 codes"):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from support.priors import drawn
+from support.priors import random_prior
 from support.streams import HEADER, Pipe, random_codes
 
 from codec.bitstream import Prior, Reader, RecoveringReader, Writer, thin
@@ -31,7 +31,7 @@ HEADER_BYTES = 43
 # Small, for speed: two chunks of one frame. PRIOR fits it.
 ROW = dataclasses.replace(HEADER, bits_per_code=4, frames_per_chunk=1, num_samples=1_500)
 VARYING = dataclasses.replace(ROW, varies=True, num_samples=4_000)  # five chunks
-PRIOR = Prior(drawn())
+PRIOR = Prior(random_prior())
 CODES = random_codes(ROW, 2)
 
 

@@ -1,4 +1,4 @@
-"""The command run as people run it, in this process and in processes of its own; and a folder and a file for that."""
+"""Run the command line in this process, or in processes of its own."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import lamella
 
 ROOT = Path(__file__).parents[2]
 NEGATIVE = ROOT / "tests" / "negative"
-LAMELLA = f"{shlex.quote(sys.executable)} -m cli.main"
+GOLDEN = ROOT / "tests" / "golden" / "v1"
 
 
 def run(*arguments: object, **options: Any) -> Result:
@@ -26,13 +24,14 @@ def run(*arguments: object, **options: Any) -> Result:
 
 
 def works(*arguments: object, **options: Any) -> Result:
+    """Run a command line that must succeed."""
     result = run(*arguments, **options)
     assert result.exit_code == 0, result.stderr
     return result
 
 
 def fails(*arguments: object, **options: Any) -> str:
-    """Run what must end with one line on stderr and exit code 1; give the line."""
+    """Run a command line that must end with exit code 1; return the one line that it prints to stderr."""
     result = run(*arguments, **options)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
@@ -43,7 +42,7 @@ def fails(*arguments: object, **options: Any) -> str:
 
 
 def refuses(*arguments: object) -> str:
-    """Run what is a wrong command line: exit code 2."""
+    """Run a wrong command line, which must end with exit code 2; return what it prints to stderr."""
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -51,24 +50,8 @@ def refuses(*arguments: object) -> str:
 
 
 def shell(command: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run real processes, `lamella` being this checkout's."""
+    """Run a command in bash, with `lamella` of this checkout."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = f'set -o pipefail; lamella() {{ {LAMELLA} "$@"; }}; {command}'
+    lamella = f"{shlex.quote(sys.executable)} -m cli.main"
+    script = f'set -o pipefail; lamella() {{ {lamella} "$@"; }}; {command}'
     return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, **options)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder to write to. Nothing half-written may be left in it, whatever a test does."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    yield folder
-    assert [path.name for path in folder.rglob("*") if path.name.startswith(".")] == []
-
-
-@pytest.fixture(scope="module")
-def lam(tiny_preset: Path, wav: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tiny model makes of `wav` at 6 kbit/s a channel."""
-    path = tmp_path_factory.mktemp("lam") / "talk.lam"
-    works("compress", "--model", tiny_preset, wav, path)
-    return path

@@ -1,4 +1,8 @@
-"""Priors for tests: of drawn whole numbers, and one in Python's integers, from the page of `prior.py`."""
+"""Random priors for tests, and a reference in Python integers.
+
+The reference follows the specification in the docstring of `codec/bitstream/prior.py` line by line, without numpy's
+arithmetic. Its functions take the codes of one channel as a list of frames.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,25 @@ import math
 
 import numpy as np
 
-SIZE, DIM, BASE, WIDE, NARROW = 16, 4, 2, 5, 3  # codewords, dimensions, those of the base, hidden units
+SIZE = 16  # codewords in a codebook
+DIM, BASE = 4, 2  # dimensions of a codeword, and of its base
+WIDE, NARROW = 5, 3  # units of the hidden layers
 GROUPS = 2
 CONTEXT = 2 + 3 * BASE + 2 * DIM
-RESTART = 5  # frames
+RESET_INTERVAL = 5  # frames
 
 Arrays = dict[str, np.ndarray]
 
 
-def drawn(seed: int = 0, codebooks: int = 3, extent: float = 1.0, size: int = SIZE) -> Arrays:
-    """Arrays of a prior; with an extent of 1 its intervals differ much, with one of 1000 it is as steep as can be."""
+def random_prior(seed: int = 0, codebooks: int = 3, extent: float = 1.0, size: int = SIZE) -> Arrays:
+    """Return the arrays of a random prior.
+
+    Args:
+        seed: the seed of the random numbers.
+        codebooks: how many codebooks the model has.
+        extent: the size of the weights. 1 gives clearly different likelihoods, 1000 the most extreme ones.
+        size: codewords in a codebook.
+    """
     generator = np.random.default_rng(seed)
 
     def whole(kind: type, largest: float, *shape: int) -> np.ndarray:
@@ -30,7 +43,7 @@ def drawn(seed: int = 0, codebooks: int = 3, extent: float = 1.0, size: int = SI
         "order": np.stack([generator.permutation(size) for _ in range(codebooks)]).astype(np.int16),
         "prediction": whole(np.int16, 3000, BASE, BASE),
         "base_codebooks": np.array(2, np.int32),
-        "restart_frames": np.array(RESTART, np.int32),
+        "restart_frames": np.array(RESET_INTERVAL, np.int32),
         "hidden1.kernel": whole(np.int16, 300, codebooks, CONTEXT, WIDE),
         "hidden1.bias": whole(np.int32, 90000, codebooks, WIDE),
         "hidden1.shift": shifts(8),
@@ -46,36 +59,42 @@ def drawn(seed: int = 0, codebooks: int = 3, extent: float = 1.0, size: int = SI
     }
 
 
-def bounds_by_the_page(
+def reference_intervals(
     arrays: Arrays, codes: list[list[int]], codebook: int, depth: int
 ) -> tuple[list[int], list[list[int]]]:
-    """The intervals of the next code's group, and of its place in each group, of one channel of a stream.
+    """Return the intervals of the next code: of its group, and of its place in each group.
 
-    `codes` are all frames, the last one up to before `codebook`; the stream has `depth` codebooks.
+    Args:
+        arrays: the prior.
+        codes: all frames so far; the last one ends before `codebook`.
+        codebook: the number of the next code in its frame.
+        depth: the number of codebooks in the stream.
     """
-    base, before, earlier, rest, past = states_by_the_page(arrays, codes)
+    base, before, earlier, rest, past = _states(arrays, codes)
     first = 16 if len(codes) == 1 else 0
     known = [first, depth, *before, *earlier, *past, *base, *rest]
     for name in ("hidden1", "hidden2"):
-        sums = layer(arrays[f"{name}.kernel"][codebook], arrays[f"{name}.bias"][codebook], known)
+        sums = _layer(arrays[f"{name}.kernel"][codebook], arrays[f"{name}.bias"][codebook], known)
         known = [min(max(value >> int(arrays[f"{name}.shift"][codebook]), 0), 255) for value in sums]
-    scores = layer(arrays["group.kernel"][codebook], arrays["group.bias"][codebook], known)
-    of_groups = intervals_by_the_page(scores, int(arrays["group.shift"][codebook]))
+    scores = _layer(arrays["group.kernel"][codebook], arrays["group.bias"][codebook], known)
+    of_groups = _intervals(scores, int(arrays["group.shift"][codebook]))
     of_places = []
     for kernel, bias in zip(arrays["place.kernel"][codebook], arrays["place.bias"][codebook], strict=True):
-        scores = layer(kernel, bias, known)
-        of_places.append(intervals_by_the_page(scores, int(arrays["place.shift"][codebook])))
+        scores = _layer(kernel, bias, known)
+        of_places.append(_intervals(scores, int(arrays["place.shift"][codebook])))
     return of_groups, of_places
 
 
-def intervals_by_the_page(scores: list[int], shift: int) -> list[int]:
+def _intervals(scores: list[int], shift: int) -> list[int]:
+    """Return the starts of the intervals that these scores give, and the end of the last."""
     gaps = [max(scores) - score >> shift for score in scores]
     weights = [int(2 ** (16 - gap / 256)) if gap < 4096 else 0 for gap in gaps]
     places = range(len(weights) + 1)
     return [place + sum(weights[:place]) * (2**16 - len(weights)) // sum(weights) for place in places]
 
 
-def layer(kernel: np.ndarray, bias: np.ndarray, values: list[int]) -> list[int]:
+def _layer(kernel: np.ndarray, bias: np.ndarray, values: list[int]) -> list[int]:
+    """Return values @ kernel + bias."""
     columns = zip(*kernel.tolist(), strict=True)
     return [
         sum(map(math.prod, zip(values, column, strict=True))) + start
@@ -83,8 +102,8 @@ def layer(kernel: np.ndarray, bias: np.ndarray, values: list[int]) -> list[int]:
     ]
 
 
-def states_by_the_page(arrays: Arrays, codes: list[list[int]]) -> tuple[list[int], ...]:
-    """base, before, earlier, rest and past of the next code."""
+def _states(arrays: Arrays, codes: list[list[int]]) -> tuple[list[int], ...]:
+    """Return `base`, `before`, `earlier`, `rest` and `past` of the specification for the next code."""
     prediction, first_others = arrays["prediction"].tolist(), int(arrays["base_codebooks"])
     words = arrays["codewords"].tolist()
     base, before, earlier = ([0] * BASE for _ in range(3))
@@ -93,17 +112,17 @@ def states_by_the_page(arrays: Arrays, codes: list[list[int]]) -> tuple[list[int
         if frame:
             before, earlier, past = base, before, rest
         base = [0] * BASE
-        if frame % RESTART:
+        if frame % RESET_INTERVAL:
             sums = [
                 sum(map(math.prod, zip(before, column, strict=True)))
                 for column in zip(*prediction, strict=True)
             ]
             base = [min(max(value + 2048 >> 12, -2047), 2047) for value in sums]
-        base = add(base, [words[k][code] for k, code in enumerate(row) if k < first_others])
-        rest = add([0] * DIM, [words[k][code] for k, code in enumerate(row) if k >= first_others])
+        base = _add(base, [words[k][code] for k, code in enumerate(row) if k < first_others])
+        rest = _add([0] * DIM, [words[k][code] for k, code in enumerate(row) if k >= first_others])
     return base, before, earlier, rest, past
 
 
-def add(start: list[int], rows: list[list[int]]) -> list[int]:
-    """The sum, of as many dimensions as `start` has."""
+def _add(start: list[int], rows: list[list[int]]) -> list[int]:
+    """Add the first dimensions of the rows to `start`, as many as it has."""
     return [value + sum(row[i] for row in rows) for i, value in enumerate(start)]

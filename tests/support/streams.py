@@ -1,4 +1,4 @@
-"""Streams and chunks for the tests of the file format, made by the writer and by hand."""
+"""Streams and chunks for tests of the file format, made by the writer or byte by byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codec.bitstream import Header, Reader, Writer
 from codec.bitstream.fields import varint
 from codec.errors import BitstreamError
 
-HERE = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1]
 MODEL = bytes.fromhex("0123456789abcdef")
 HEADER = Header(
     sample_rate=44_100,
@@ -29,7 +29,7 @@ HEADER = Header(
 
 
 class Pipe(io.RawIOBase):
-    """A file that cannot be sought and gives at most `step` bytes at a time, or takes no more than that."""
+    """A file that cannot seek; it gives or takes at most `step` bytes at a time."""
 
     def __init__(self, data: bytes = b"", step: int = 3) -> None:
         self.data, self.step, self.written = data, step, b""
@@ -48,11 +48,13 @@ class Pipe(io.RawIOBase):
 
 
 def random_codes(header: Header, frames: int, seed: int = 0) -> np.ndarray:
+    """Return random codes for a stream, int32 [channel, frame, codebook]."""
     shape = (header.channels, frames, header.num_codebooks)
     return np.random.default_rng(seed).integers(0, 2**header.bits_per_code, shape, dtype=np.int32)
 
 
 def write(header: Header, codes: np.ndarray, num_samples: int | None = None) -> bytes:
+    """Return the stream of these codes."""
     file = io.BytesIO()
     writer = Writer(file, header)
     for start in range(0, codes.shape[1], header.frames_per_chunk):
@@ -62,7 +64,13 @@ def write(header: Header, codes: np.ndarray, num_samples: int | None = None) -> 
 
 
 def write_varying(header: Header, codes: np.ndarray, counts: list[int]) -> bytes:
-    """A stream of 0 samples, if their number is not known, whose chunks have the first codes of each row alone."""
+    """Return a stream whose chunks keep only the first codes of each frame.
+
+    Args:
+        header: the header; without `num_samples` the stream has 0 samples.
+        codes: all codes, [channel, frame, codebook].
+        counts: the number of codebooks of each chunk.
+    """
     file = io.BytesIO()
     writer = Writer(file, header)
     for start, count in zip(range(0, codes.shape[1], header.frames_per_chunk), counts, strict=False):
@@ -72,12 +80,13 @@ def write_varying(header: Header, codes: np.ndarray, counts: list[int]) -> bytes
 
 
 def joined(chunks: list, header: Header) -> np.ndarray:
+    """Join the codes of chunks, of which there may be none."""
     empty = np.zeros((header.channels, 0, header.num_codebooks), np.int32)
     return np.concatenate([empty, *(chunk.codes for chunk in chunks)], axis=1)
 
 
 def read_all(file) -> tuple[Reader | None, list, BitstreamError | None]:
-    """The reader, the chunks before the first error, and that error."""
+    """Return the reader (None if its header is invalid), the chunks before the first error, and that error."""
     reader, chunks = None, []
     try:
         reader = Reader(file)
@@ -89,16 +98,18 @@ def read_all(file) -> tuple[Reader | None, list, BitstreamError | None]:
 
 
 def with_crc(data: bytes) -> bytes:
+    """Append the CRC-32."""
     return data + struct.pack("<I", zlib.crc32(data))
 
 
 def raw_chunk(number: int, tag: int, payload: bytes, codebooks: int | None = None) -> bytes:
-    """A chunk by its fields; `codebooks` is the one that coding 2 alone has."""
+    """Return a chunk made of these fields; `codebooks` is a field of coding 2 only."""
     fields = varint(tag) + (b"" if codebooks is None else varint(codebooks)) + varint(len(payload))
     return fields + struct.pack("<I", zlib.crc32(struct.pack("<Q", number) + fields + payload)) + payload
 
 
 def raw_trailer(sizes: list[int], num_samples: int) -> bytes:
+    """Return the end of a stream whose chunks have these sizes in bytes."""
     index = b"".join(varint(size) for size in sizes)
     return with_crc(b"\0" + index + struct.pack("<QI", num_samples, len(index)))
 

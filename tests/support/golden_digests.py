@@ -1,6 +1,7 @@
-"""Prints what the golden files decode to and what their codes are written as: one line each, digests of SHA-256.
+"""Print the SHA-256 digests of the golden files: of their codes, and of these codes written again.
 
-test_exact.py runs this program with other numbers of threads and other versions of numpy; it needs numpy alone.
+`bitstream/test_exact.py` runs this program with other numbers of threads and other versions of numpy. It needs only
+numpy.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 
 
 def golden_prior() -> Prior:
-    """That of range-coded.lam."""
+    """Return the prior that `range-coded.lam` was made with."""
     with np.load(GOLDEN / "range-coded-prior.npz", allow_pickle=False) as arrays:
         return Prior(dict(arrays))
 
 
 def digests() -> list[str]:
-    """A line for each golden file: its name, the digest of its codes, that of the file they are written as."""
+    """Return a line for each golden file: its name, the digest of its codes, and that of the file written again."""
     lines = []
     for path in sorted(GOLDEN.glob("*.lam")):
         prior = golden_prior() if path.stem == "range-coded" else None
