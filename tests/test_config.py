@@ -1,4 +1,4 @@
-"""Sizes and rates: JSON round trip, unknown keys by name, and what does not fit together."""
+"""The config of a model: its bitrates, its JSON, and the errors for values that do not fit together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.config import CodecConfig
@@ -18,7 +18,7 @@ WIDTHS = [name for name in NAMES if name.endswith(("width", "blocks", "dim", "ba
 
 @st.composite
 def configs(draw: st.DrawFn) -> CodecConfig:
-    """Any sizes that fit together."""
+    """Draw a config whose sizes fit together."""
     hop = 2 * draw(st.integers(8, 480))
     rate = hop // 2 * draw(st.integers(10, 200))
     values = {name: draw(st.integers(1, 999)) for name in WIDTHS}
@@ -38,15 +38,13 @@ def configs(draw: st.DrawFn) -> CodecConfig:
     return CodecConfig(sample_rate=rate, hop_length=hop, **values, **limits, **sizes)
 
 
-@settings(max_examples=50)
 @given(configs())
-def test_json_round_trip(config: CodecConfig) -> None:
+def test_a_config_survives_json(config: CodecConfig) -> None:
     assert CodecConfig.from_json(config.to_json()) == config
 
 
-@settings(max_examples=50)
 @given(configs())
-def test_rates_round_trip_and_rise(config: CodecConfig) -> None:
+def test_bitrates_rise_and_lead_back_to_their_codebooks(config: CodecConfig) -> None:
     rates = config.bitrates
     assert list(rates) == sorted(rates) and rates
     for count, rate in zip(config.shipped_codebooks, rates, strict=True):
@@ -57,7 +55,7 @@ def test_rates_round_trip_and_rise(config: CodecConfig) -> None:
         assert [config.num_codebooks_for(rate) for rate in rates] == list(config.shipped_codebooks)
 
 
-def test_the_default() -> None:
+def test_the_default_config_has_the_documented_sizes() -> None:
     config = CodecConfig()
     assert (config.frame_rate, config.latent_dim, config.bits_per_code) == (50.0, 96, 10)
     assert config.bitrates == (1500, 3000, 6000, 12000, 15000)
@@ -66,24 +64,24 @@ def test_the_default() -> None:
     assert (config.spectrum_bins, config.phase_bins, config.synthesis_bins) == (321, 20, 481)
 
 
-def test_few_codebooks_are_all_shipped() -> None:
+def test_a_model_with_few_codebooks_has_fewer_bitrates() -> None:
     assert CodecConfig(num_codebooks=2, base_codebooks=1).shipped_codebooks == (2,)
     assert CodecConfig(num_codebooks=7).shipped_codebooks == (3, 6)
 
 
-def test_an_unknown_bitrate_lists_the_known() -> None:
+def test_the_error_for_an_unknown_bitrate_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"bitrate 4000 .* 1500, 3000, 6000, 12000, 15000"):
         CodecConfig().num_codebooks_for(4000)
 
 
 @given(st.sampled_from(NAMES), st.sampled_from([0, -1, 1.5, "8", None, True, [1]]))
-def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
+def test_every_size_must_be_a_positive_integer(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
         CodecConfig(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"hop_length": 961}, "must be even"),
         ({"hop_length": 962}, "divide the sample rate"),
@@ -96,13 +94,13 @@ def test_every_size_is_a_positive_integer(name: str, value: object) -> None:
         ({"decoder_expansion": 2}, "at least 100 percent, found 2"),
     ],
 )
-def test_what_does_not_fit_together(values: dict[str, int], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_values_that_do_not_fit_together_are_refused(values: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         CodecConfig(**values)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{", "not JSON"),
         ("[1]", "must be a JSON object, found list"),
@@ -111,8 +109,8 @@ def test_what_does_not_fit_together(values: dict[str, int], words: str) -> None:
         ('{"sample_rate": "48000"}', "not usable"),
     ],
 )
-def test_a_wrong_file_is_a_preset_error(text: str, words: str) -> None:
-    with pytest.raises(PresetError, match=words):
+def test_an_unusable_file_is_a_preset_error(text: str, message: str) -> None:
+    with pytest.raises(PresetError, match=message):
         CodecConfig.from_json(text)
 
 
@@ -123,6 +121,6 @@ def test_missing_keys_are_those_of_the_default_but_for_those_that_older_models_l
     assert set(NAMES) - set(json.loads(older.to_json())) == {"encoder_expansion", "decoder_expansion"}
 
 
-def test_is_frozen() -> None:
+def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         CodecConfig().hop_length = 1  # type: ignore[misc]
