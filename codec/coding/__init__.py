@@ -1,1 +1,1 @@
-"""Where bytes, audio and arrays meet."""
+"""Files, streams and packets: where bytes, audio and models meet."""

@@ -1,21 +1,20 @@
-"""Codes to sound: live, from any place of a file, and past what damage has taken.
+"""Codes to sound: live, from any place in a file, and across gaps.
 
-A decoder that begins in the middle of a file gives, to the last bit, what one that began at the start gives there: it
-hears only `run_in_frames` back, its noise is numbered, its steps begin where they would have begun, and each second is
-resampled by itself. What it makes before that is dropped:
+A decoder that starts in the middle of a file gives exactly the samples that one from the start gives there. Its sound
+depends on `run_in_frames` earlier frames only. Its noise is numbered, its steps begin at the same frames, and each
+second is resampled on its own. The sound of the run-in is dropped:
 
     codes       |     chunk 3     |     chunk 4     |     chunk 5     |
     decoder     [ run-in ]-------- as from the start ------------------
     resampler                 [margin]------- whole seconds -----------
 
-Lost frames are concealed by what goes on from the last: of packets their codes again; of longer chunks, whose codes
-mean something only one after another, what the quantizer predicts of the envelope. That holds for a moment and fades to
-silence; the network goes on through it, so no sample jumps. (Tried on speech in packets, 10 and 20 % lost in bursts, by
-PESQ, ESTOI, PLCMOS and log-mel distance: to repeat the last period of the wave or to predict its samples linearly was
-not better; latents of zero, a quicker fade, and an echo backwards were worse.)
+Lost frames are concealed by continuing from the last frame. In packets, its codes are repeated. In longer chunks, whose
+codes depend on each other, the quantizer predicts the envelope. The concealment holds for a moment and fades to
+silence. The network continues through it, so there is no jump between samples.
 
-A chunk of no codebook is silence. What sounds before it goes on in the same way, but fades in 10 ms: as long as the
-decoder lags behind. After it the decoder begins as at the start of a file, and its window fades the sound in.
+A chunk of no codebook is silence. The sound before it is continued in the same way, but fades in 10 ms: the time by
+which the decoder lags. After the silence the decoder starts as at the start of a file, and its window fades the
+sound in.
 """
 
 from __future__ import annotations
@@ -26,96 +25,113 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from codec import bitstream
-from codec.audio import resampling
-from codec.audio.resampling import SecondsResampler
+from codec import audio, bitstream
+from codec.coding.checks import check_format, check_whole, checked_codes
 
 if TYPE_CHECKING:
-    from codec.network.codec import Codec
-    from codec.runtime.codec import NumpyCodec
+    from codec.protocol import StreamingCodec
 
-HOLD_SECONDS = 0.04  # of a loss, until what stands for it begins to fade
-FADE_SECONDS = 0.2  # of a loss, until that has faded
+HOLD_SECONDS = 0.04  # of a loss, after which the concealment begins to fade
+FADE_SECONDS = 0.2  # of a loss, after which it has faded to silence
+MAX_FRAMES = 2**53  # of a stream
 
 
 class DecoderStream:
-    """Decode live codes: `push` chunks of them, get the samples that are ready.
+    """Decodes live codes: `push` chunks of them and get the samples that are ready.
 
     Args:
-        codec: the model that coded them; it keeps no state, so any number of streams may share it.
+        model: made the codes; it keeps no state, so any number of streams may share it.
         sample_rate: Hz, of the samples that come out.
-        channels: 1 .. 8.
-        first_frame: the number of the first frame that will be pushed: of the first one of a chunk.
+        channels: 1 to 8.
+        first_frame: number of the first frame that will be pushed, which must be the first of a chunk.
 
     Attributes:
-        first_sample: the number of the first sample that comes out, 0 for frame 0; others begin a second, as soon as
-            they are what they would be in a stream from frame 0.
-        next_frame: the number of the frame that is to be pushed next.
-        latency: samples at the model's rate by which the decoder lags behind.
+        first_sample: number of the first sample that comes out. It is 0 for frame 0, else the start of the first
+            second whose samples are the same as in a stream from frame 0.
+        next_frame: number of the frame that is pushed next.
+        latency: samples at the model's rate by which the decoded sound lags.
+
+    Raises:
+        ValueError: an argument is not supported.
     """
 
-    def __init__(
-        self, codec: Codec | NumpyCodec, sample_rate: int, channels: int, first_frame: int = 0
-    ) -> None:
-        config = codec.config
-        margin = resampling.margin(config.sample_rate, sample_rate)
-        settled = (first_frame + config.run_in_frames) * config.hop_length - codec.latency  # model's samples
+    def __init__(self, model: StreamingCodec, sample_rate: int, channels: int, first_frame: int = 0) -> None:
+        check_format(sample_rate, channels)
+        check_whole("first_frame", first_frame, 0, MAX_FRAMES)
+        config = model.config
+        margin = audio.margin(config.sample_rate, sample_rate)
+        settled = (first_frame + config.run_in_frames) * config.hop_length - model.latency  # model's samples
         second = math.ceil((settled + margin) / config.sample_rate) if first_frame else 0
         begin = second * config.sample_rate - margin if first_frame else 0
         self.first_sample = second * sample_rate
-        self._codec, self._channels, self._hop = codec, channels, config.hop_length
-        self.next_frame, self.latency = first_frame, codec.latency
-        self._resampler = SecondsResampler(config.sample_rate, sample_rate, channels, second)
-        self._early = begin + codec.latency - first_frame * config.hop_length  # samples still to be dropped
-        self._state: Any = codec.decoder_state(channels, first_frame)
+        self._model, self._channels, self._hop = model, channels, config.hop_length
+        self.next_frame, self.latency = first_frame, model.latency
+        self._resampler = audio.SecondsResampler(config.sample_rate, sample_rate, channels, second)
+        self._early = begin + model.latency - first_frame * config.hop_length  # samples still to be dropped
+        self._state: Any = model.decoder_state(channels, first_frame)
         self._audible = math.ceil(FADE_SECONDS * config.sample_rate / self._hop)  # frames of a loss
-        self._lost = self._audible  # frames in a row; before the first there is nothing that could go on
-        self._gain = 1.0  # at the end of what came out
+        self._lost = self._audible  # frames in a row; before the first frame there is nothing to continue
+        self._gain = 1.0  # at the end of the sound so far
 
-    def push(self, codes: np.ndarray, fill_to: int = 0) -> np.ndarray:
-        """Take codes [channel, frame, codebook]; return the samples that are ready, float32 [time, channels].
+    def push(self, codes: ArrayLike) -> np.ndarray:
+        """Take codes and return the samples that are ready.
 
-        Codes of no codebook are silence.
-        The very last codes of a stream may be filled up to `fill_to` frames for the step, whose graph is compiled
-        already for the chunks before; what that adds is cut off again.
+        Args:
+            codes: integers [channel, frame, codebook]; codes of no codebook are silence.
+
+        Returns:
+            float32 [time, channels].
+
+        Raises:
+            ValueError: the codes have another shape, or one of them is not in a codebook.
         """
-        return np.concatenate([self._silence(0), *self.steps(codes, fill_to)])
+        codes = checked_codes(codes, self._channels, self._model.config)
+        return np.concatenate([self._silence(0), *self.steps(codes)])
 
     def steps(self, codes: np.ndarray, fill_to: int = 0) -> Iterator[np.ndarray]:
-        """As `push`, some seconds at a time: so a chunk of a minute takes no more memory than one of a second."""
-        frames, second = codes.shape[1], self._codec.config.reset_interval
-        size = second * seconds_at_once(self._codec, len(codes))
-        # Where none are missing more may follow, and must find the right state.
+        """Decode some seconds at a time, so that a chunk of a minute takes no more memory than one of a second.
+
+        Args:
+            codes: as in `push`.
+            fill_to: frames of the chunks before. The last codes of a stream are filled up to this length, because
+                the graph for it is compiled already. The sound of the filling is dropped.
+        """
+        frames, second = codes.shape[1], self._model.config.reset_interval
+        size = second * step_seconds(self._model, len(codes))
+        # A whole chunk is not filled: more may follow, and must find the right state.
         fill_to = min(fill_to, second) if frames < fill_to else 0
-        for at in range(0, frames, size):
-            part = codes[:, at : at + size]
+        for start in range(0, frames, size):
+            part = codes[:, start : start + size]
             yield self._decode(part, fill_to) if part.shape[2] else self._fall_silent(part.shape[1])
 
     def conceal(self, frames: int, again: np.ndarray | None = None) -> np.ndarray:
-        """Take the place of `frames` lost frames, one or more; return samples as `push` does.
+        """Take the place of lost frames; return samples as `push` does.
 
-        Codes [channel, frames, codebook] that meant something by themselves, such as those of the packet before, are
-        heard `again`; without them it is what the last frame predicts.
+        Args:
+            frames: how many are lost, one or more.
+            again: codes [channel, frames, codebook] to repeat. They must not depend on earlier codes, like those of
+                a packet. Without them, the quantizer predicts the frames from the last one.
         """
         sound, audible = self._silence(frames * self._hop), min(frames, max(0, self._audible - self._lost))
         if audible:
             nothing = np.zeros((self._channels, audible, 0), np.int32)
-            state = self._state if again is None else self._codec.reset_prediction(self._state)
+            state = self._state if again is None else self._model.reset_prediction(self._state)
             codes = nothing if again is None else again[:, :audible]
             sound[: audible * self._hop] = self._decoded(codes, state)
-        times = (self._lost * self._hop + np.arange(len(sound))) / self._codec.config.sample_rate
+        times = (self._lost * self._hop + np.arange(len(sound))) / self._model.config.sample_rate
         gains = _falling((times - HOLD_SECONDS) / (FADE_SECONDS - HOLD_SECONDS))
         sound *= gains
         self._gain = gains[-1, 0]
         self._lost += frames
         self.next_frame += frames
         if self._lost > self._audible:
-            self._state = self._codec.decoder_state(self._channels, self.next_frame)
+            self._state = self._model.decoder_state(self._channels, self.next_frame)
         return self._resampled(sound)
 
     def flush(self) -> np.ndarray:
-        """End the stream; return its last samples, up to a frame more than the source had: cut to its length."""
+        """End the stream and return its last samples: up to a frame more than the source had."""
         return self._resampler.flush()
 
     def _decode(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
@@ -128,25 +144,24 @@ class DecoderStream:
         return self._resampled(sound)
 
     def _fall_silent(self, frames: int) -> np.ndarray:
-        """Take the place of frames of no codebook: what sounds goes on and fades while the decoder lags behind."""
+        """Take the place of frames of no codebook: continue the sound before, and fade it within the latency."""
         sound = self._silence(frames * self._hop)
         if self._lost < self._audible:
             tail = self._decoded(np.zeros((self._channels, 1, 0), np.int32), self._state)[: self.latency]
             sound[: len(tail)] = tail * self._gain * _falling(np.linspace(0, 1, len(tail), endpoint=False))
         self.next_frame += frames
-        self._state = self._codec.decoder_state(self._channels, self.next_frame)
+        self._state = self._model.decoder_state(self._channels, self.next_frame)
         self._lost, self._gain = self._audible, 1.0
         return self._resampled(sound)
 
     def _step(self, codes: np.ndarray, fill_to: int) -> np.ndarray:
         frames = codes.shape[1]
-        block = np.asarray(codes, np.int32)
         if fill_to > frames:
-            block = np.pad(block, ((0, 0), (0, fill_to - frames), (0, 0)))
-        return self._decoded(block, self._codec.reset_prediction(self._state))[: frames * self._hop]
+            codes = np.pad(codes, ((0, 0), (0, fill_to - frames), (0, 0)))
+        return self._decoded(codes, self._model.reset_prediction(self._state))[: frames * self._hop]
 
     def _decoded(self, codes: np.ndarray, state: Any) -> np.ndarray:
-        sound, self._state = self._codec.decode_step(codes, state)
+        sound, self._state = self._model.decode_step(codes, state)
         return _to_left_and_right(np.asarray(sound, np.float32)[:, :, 0].T)
 
     def _resampled(self, sound: np.ndarray) -> np.ndarray:
@@ -161,37 +176,38 @@ class DecoderStream:
 def decoded(
     chunks: Iterable[bitstream.Chunk], together: int, reader: bitstream.Reader, decoder: DecoderStream
 ) -> Iterator[np.ndarray]:
-    """The sound of chunks, [time, channels]; up to `together` of them, of as many codebooks, are decoded at a time.
+    """Yield the sound of chunks, [time, channels].
 
-    Where reading them ends in a BitstreamError, what came before it is heard first.
+    Up to `together` chunks with as many codebooks are decoded in one step. If reading them ends in a BitstreamError,
+    the sound before it comes first.
     """
     frames = reader.header.frames_per_chunk
     for group in bitstream.grouped(chunks, together):
         codes = [chunk.codes for chunk in group]
-        for _, alike in itertools.groupby(codes, lambda part: part.shape[2]):
-            yield from decoder.steps(np.concatenate(list(alike), axis=1), fill_to=frames)
+        for _, similar in itertools.groupby(codes, lambda part: part.shape[2]):
+            yield from decoder.steps(np.concatenate(list(similar), axis=1), fill_to=frames)
     yield decoder.flush()
 
 
-def chunks_at_once(reader: bitstream.Reader, codec: Codec | NumpyCodec) -> int:
-    """How many chunks to decode at a time: some seconds, but one of a live pipe, which somebody waits for.
+def chunks_per_step(reader: bitstream.Reader, model: StreamingCodec) -> int:
+    """Return how many chunks to decode in one step: some seconds, but one chunk of a live pipe.
 
-    Groups of so many begin at the start of the file, wherever decoding begins: matrix products of another size may
-    differ in their last bits.
+    Groups of this size are counted from the start of the file, wherever decoding starts: matrix products of another
+    size may differ in their last bits.
     """
-    frames, second = reader.header.frames_per_chunk, codec.config.reset_interval
+    frames, second = reader.header.frames_per_chunk, model.config.reset_interval
     if reader.live or frames % second:
         return 1
-    return max(1, seconds_at_once(codec, reader.header.channels) * second // frames)
+    return max(1, step_seconds(model, reader.header.channels) * second // frames)
 
 
-def seconds_at_once(codec: Codec | NumpyCodec, channels: int) -> int:
-    """Seconds of a file in one step: fewer with more channels, so that memory stays the same."""
-    return max(1, codec.seconds_at_once // channels)
+def step_seconds(model: StreamingCodec, channels: int) -> int:
+    """Return the seconds of a file in one step: fewer with more channels, so that memory stays the same."""
+    return max(1, model.seconds_per_step // channels)
 
 
 def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
-    """[time, 2] half the sum and half the difference -> left and right; other channels as they are."""
+    """Turn mid and side, [time, 2], into left and right; return other channels as they are."""
     if samples.shape[1] != 2:
         return samples
     mid, side = samples.T
@@ -199,5 +215,5 @@ def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
 
 
 def _falling(times: np.ndarray) -> np.ndarray:
-    """A smooth way down from one, until time 0, to zero, from time 1 on: [count] -> [count, 1]."""
+    """Return a smooth fall from 1 at time 0 and before to 0 at time 1 and after: [count] -> [count, 1]."""
     return np.cos(np.pi / 2 * np.clip(times, 0, 1, dtype=np.float32))[:, None] ** 2

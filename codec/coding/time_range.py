@@ -1,4 +1,4 @@
-"""A part of a file: which samples it has, which chunks are needed for them, and what is cut off again."""
+"""A time range of a file: the samples it has, the chunks they need, and cutting it out of decoded blocks."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from codec import bitstream
-from codec.audio import resampling
+from codec import audio, bitstream
 from codec.errors import BitstreamError, CodecError
 
 if TYPE_CHECKING:
-    from codec.network.codec import Codec
-    from codec.runtime.codec import NumpyCodec
+    from codec.protocol import StreamingCodec
 
 
 class TimeRange(NamedTuple):
-    """Source samples from `first` up to `stop`, which is not among them; None: to the end."""
+    """Samples of the source, from `first` up to but not including `stop`; without `stop`, to the end."""
 
     first: int
     stop: int | None
 
     @classmethod
     def of_seconds(cls, start: float, end: float | None, sample_rate: int) -> TimeRange:
-        """The samples nearest to these times. Raises ValueError unless 0 <= start < end."""
+        """Return the samples nearest to these times; raise ValueError unless 0 <= start < end."""
         if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
             raise ValueError(f"`start` {start} and `end` {end} must be 0 <= start < end, in seconds")
         return cls(round(start * sample_rate), None if end is None else round(end * sample_rate))
 
     def end_in(self, num_samples: int, sample_rate: int, name: str) -> int:
-        """Where it ends in a file of `num_samples`. Raises CodecError if it begins behind the end of that."""
+        """Return where this range ends in a file of `num_samples`.
+
+        Raises:
+            CodecError: the range begins after the end of the file.
+        """
         if self.first and self.first >= num_samples:
             raise CodecError(
                 f"{name}: {num_samples / sample_rate:.3f} s long, "
@@ -40,34 +42,42 @@ class TimeRange(NamedTuple):
         return num_samples if self.stop is None else min(self.stop, num_samples)
 
     def num_samples(self, reader: bitstream.Reader, name: str) -> int | None:
-        """How many samples of the file that are, None where it does not tell yet; CodecError as `end_in`."""
+        """Return the number of samples in this range, or None while the length of the file is unknown.
+
+        Raises:
+            CodecError: the range begins after the end of the file.
+        """
         if reader.num_samples is None:
             return None
         return self.end_in(reader.num_samples, reader.header.sample_rate, name) - self.first
 
 
-def first_chunk(header: bitstream.Header, codec: Codec | NumpyCodec, sample: int) -> int:
-    """The last chunk from whose beginning a `DecoderStream` gives a sample of the source.
+def first_chunk(header: bitstream.Header, model: StreamingCodec, sample: int) -> int:
+    """Return the last chunk from which a `DecoderStream` can start to give a sample of the source.
 
-    It has to be decoded from a whole second of the resampler, which has a margin, behind the decoder's run-in.
+    The sample is in a second that the resampler computes as a whole, with a margin before it. The decoder's run-in
+    comes before that margin.
     """
-    config, second = codec.config, sample // header.sample_rate
-    begin = second * config.sample_rate - resampling.margin(config.sample_rate, header.sample_rate)
-    frame = (begin + codec.latency) // config.hop_length - config.run_in_frames
+    config, second = model.config, sample // header.sample_rate
+    begin = second * config.sample_rate - audio.margin(config.sample_rate, header.sample_rate)
+    frame = (begin + model.latency) // config.hop_length - config.run_in_frames
     return max(0, frame) // header.frames_per_chunk
 
 
-def last_chunk(header: bitstream.Header, codec: Codec | NumpyCodec, stop: int) -> int:
-    """A chunk, near, behind which nothing is needed for the source's samples before `stop`."""
-    config, second = codec.config, -(-stop // header.sample_rate)
-    end = second * config.sample_rate + resampling.margin(config.sample_rate, header.sample_rate)
-    return (end + codec.latency) // config.hop_length // header.frames_per_chunk
+def last_chunk(header: bitstream.Header, model: StreamingCodec, stop: int) -> int:
+    """Return a chunk, near to the range, after which nothing is needed for the samples before `stop`."""
+    config, second = model.config, -(-stop // header.sample_rate)
+    end = second * config.sample_rate + audio.margin(config.sample_rate, header.sample_rate)
+    return (end + model.latency) // config.hop_length // header.frames_per_chunk
 
 
 def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Iterator[bitstream.Chunk]:
-    """The chunks from number `first` on; without an index those before are read too, and dropped.
+    """Return the chunks from number `first` on; without an index, those before are read and dropped.
 
-    Those up to number `last`, if it is known, are needed, others perhaps not.
+    Args:
+        reader: of the file.
+        first: number of a chunk.
+        last: the last chunk that is needed, if known; nothing is read ahead after it.
     """
     if first and reader.chunk_offsets is not None:
         reader.seek(first)
@@ -77,10 +87,20 @@ def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Itera
 def cut(
     blocks: Iterable[np.ndarray], position: int, span: TimeRange, reader: bitstream.Reader, name: str
 ) -> Iterator[np.ndarray]:
-    """Of sound [time, channels] that begins with source sample `position`, what lies in the span.
+    """Yield the samples of decoded blocks that lie in a time range.
 
-    Nothing is read behind the span. A pipe tells its length only at its end, so a frame is held back till then.
-    Raises BitstreamError for codes of another length, CodecError for a span behind the end.
+    Nothing is read after the range. A pipe gives its length only at its end, so a frame is held back until then.
+
+    Args:
+        blocks: decoded sound, [time, channels].
+        position: number of the source sample with which the blocks begin.
+        span: the range.
+        reader: of the file.
+        name: the file's name for messages.
+
+    Raises:
+        BitstreamError: the file has codes for another number of samples.
+        CodecError: the range begins after the end of the file.
     """
     header, stop = reader.header, math.inf if span.stop is None else span.stop
     spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate) + 2
