@@ -1,21 +1,23 @@
-"""Sound files and pipes to blocks of float32 samples, and back."""
+"""Sound files and pipes to blocks of float32 samples [time, channels], and back, in constant memory.
+
+    AudioReader -> blocks -> Resampler -> ... -> SecondsResampler -> blocks -> AudioWriter
+
+`codec.audio.wav` decodes plain WAV and raw PCM, so they stream through pipes. libsndfile decodes everything else
+(`codec.audio.sndfile`); from a pipe by way of a temporary file. soxr changes sample rates.
+"""
 
 from __future__ import annotations
 
-from codec.audio.reading import (
+from codec.audio.blocks import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
-    AudioReader,
-    AudioWriter,
     Block,
-    RawReader,
-    RawWriter,
-    Resampler,
-    SampleReader,
-    SampleWriter,
     check_supported,
 )
+from codec.audio.reading import AudioReader, RawReader, SampleReader
+from codec.audio.resampling import Resampler, SecondsResampler, margin
+from codec.audio.writing import AudioWriter, RawWriter, SampleWriter
 
 __all__ = [
     "MAX_CHANNELS",
@@ -29,5 +31,7 @@ __all__ = [
     "Resampler",
     "SampleReader",
     "SampleWriter",
+    "SecondsResampler",
     "check_supported",
+    "margin",
 ]

@@ -1,4 +1,4 @@
-"""Plain WAV and raw PCM, byte by byte, for streams that cannot seek.
+"""Read and write plain WAV and raw PCM, also through pipes that cannot seek.
 
 A WAV file, all integers little-endian:
 
@@ -7,9 +7,10 @@ A WAV file, all integers little-endian:
     ...            other chunks, each with its name, size and an even number of bytes
     "data" size:4  samples, channels interleaved
 
-Programs that write to a pipe do not know the sizes: ffmpeg writes 0xFFFFFFFF, sox 0x7FFFF000, others 0.
-Then the samples go on to the end of the stream. Source: Multimedia Programming Interface and Data
-Specifications (IBM and Microsoft 1991); RFC 2361 for the tags.
+Programs that write to a pipe do not know the sizes: ffmpeg writes 0xFFFFFFFF, sox 0x7FFFF000, others 0. The samples
+then reach to the end of the stream.
+
+Sources: Multimedia Programming Interface and Data Specifications (IBM and Microsoft 1991); RFC 2361 for the tags.
 """
 
 from __future__ import annotations
@@ -23,39 +24,42 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from codec.errors import AudioError
+from codec.files import CountedFile, read_up_to
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 STREAMING_SIZES = (0x7FFFF000, 0x7FFFFFFF, 0x80000000, UNKNOWN_SIZE)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-MAX_CHUNK = 1 << 20  # bytes of a chunk before the samples; what is larger is left to libsndfile
+MAX_CHUNK = 1 << 20  # bytes of a chunk before the samples; libsndfile reads files with larger ones
 MAX_CHUNKS = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How one sample lies in bytes.
+    """The representation of one sample in bytes.
 
     Args:
-        dtype: numpy's name of it, little-endian; 24-bit samples are "<i3", which numpy does not know.
+        dtype: numpy's name, little-endian; "<i3" stands for 24-bit samples, which numpy does not have.
     """
 
     dtype: str
 
     @property
     def is_float(self) -> bool:
+        """True for floating-point samples."""
         return self.dtype[1] == "f"
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes in a sample."""
         return int(self.dtype[2])
 
     @property
     def bits(self) -> int:
+        """Bits in a sample."""
         return 8 * self.size
 
     def unpack(self, data: bytes, channels: int) -> np.ndarray:
-        """Whole samples in bytes -> float32 [time, channels], full scale -1 .. 1."""
+        """Convert the bytes of whole samples to float32 [time, channels], full scale -1 .. 1."""
         samples: np.ndarray
         if self.is_float:
             samples = np.frombuffer(data, self.dtype)
@@ -70,7 +74,7 @@ class Encoding:
         return samples.astype(np.float32, copy=False).reshape(-1, channels)
 
     def pack(self, samples: np.ndarray) -> bytes:
-        """float32 [time, channels] -> bytes."""
+        """Convert float32 [time, channels] to bytes; integers are rounded and clipped."""
         if self.is_float:
             return samples.astype(self.dtype).tobytes()
         whole = to_integers(samples, self.bits)
@@ -80,7 +84,7 @@ class Encoding:
 
 
 def to_integers(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Full scale -1 .. 1 -> int32 of `bits` bits, rounded and clipped, never wrapped around."""
+    """Convert samples of full scale -1 .. 1 to integers of `bits` bits in int32, rounded and clipped."""
     full = 2.0 ** (bits - 1)
     exact = samples if bits <= 24 else samples.astype(np.float64)  # float32 holds 24 bits
     return np.clip(np.rint(exact * full), -full, full - 1).astype("<i4")
@@ -94,25 +98,41 @@ ENCODINGS = {  # WAV tag and bits -> encoding
     (FLOAT, 32): Encoding("<f4"),
     (FLOAT, 64): Encoding("<f8"),
 }
+RAW = ENCODINGS[PCM, 16]
 
 
 class PcmSource:
-    """Read interleaved samples to their known number, or to the end of the stream."""
+    """Read interleaved samples up to their known number, or to the end of the stream.
+
+    Args:
+        file: a file or pipe, positioned at the first sample.
+        encoding: of the samples.
+        sample_rate: Hz.
+        channels: number of channels.
+        name: the file's name for messages.
+        num_samples: samples in a channel; None while only the end of the file shows it.
+    """
 
     def __init__(
-        self, file: BinaryIO, encoding: Encoding, sample_rate: int, channels: int, name: str
+        self,
+        file: BinaryIO,
+        encoding: Encoding,
+        sample_rate: int,
+        channels: int,
+        name: str,
+        num_samples: int | None = None,
     ) -> None:
         self.sample_rate, self.channels = sample_rate, channels
-        self.num_samples: int | None = None
+        self.num_samples = num_samples
         self._file, self._encoding, self._name = file, encoding, name
         self._position = 0
 
     def read(self, count: int) -> np.ndarray:
-        """Read `count` samples, float32 [time, channels], fewer at the end; AudioError if it is early."""
+        """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
         if self.num_samples is not None:
             count = min(count, self.num_samples - self._position)
         frame = self._encoding.size * self.channels
-        data = read_fully(self._file, count * frame)
+        data = read_up_to(self._file, count * frame)
         self._position += len(data) // frame
         if len(data) % frame or (self.num_samples is not None and len(data) < count * frame):
             expected = "whole samples" if self.num_samples is None else f"{self.num_samples} samples"
@@ -123,73 +143,71 @@ class PcmSource:
 
 
 class PcmSink:
-    """Write interleaved samples to a file object, which is flushed at the end and never sought."""
+    """Write interleaved samples to a file that need not be able to seek.
 
-    def __init__(self, file: BinaryIO, encoding: Encoding, stack: contextlib.ExitStack) -> None:
+    Each block is flushed, so that a live stream does not wait for the next one.
+    """
+
+    def __init__(self, file: CountedFile, encoding: Encoding, stack: contextlib.ExitStack) -> None:
         self._file, self._encoding = file, encoding
         stack.callback(file.flush)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append float32 [time, channels]; whoever listens to a live stream gets them at once."""
-        write_fully(self._file, self._encoding.pack(samples))
+        """Append samples, float32 [time, channels]."""
+        self._file.write(self._encoding.pack(samples))
         self._file.flush()
 
 
-def write_fully(file: BinaryIO, data: bytes) -> None:
-    """Write all bytes; a pipe may take them piece by piece."""
-    rest = memoryview(data)
-    while len(rest):
-        rest = rest[file.write(rest) :]
-
-
-def read_fully(file: BinaryIO, count: int) -> bytes:
-    """Read `count` bytes, fewer only at the end; a pipe may give them piece by piece."""
-    pieces = []
-    while count > 0 and (piece := file.read(count)):
-        pieces.append(piece)
-        count -= len(piece)
-    return b"".join(pieces)
-
-
-class _Taking:
-    """A file that remembers what was read from it, since a pipe cannot go back."""
+class _RecordingFile:
+    """A file that keeps all bytes read from it, since a pipe cannot go back."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.taken = bytearray()
+        self.recorded = bytearray()
 
     def read(self, count: int) -> bytes:
-        data = read_fully(self._file, count)
-        self.taken.extend(data)
+        data = read_up_to(self._file, count)
+        self.recorded.extend(data)
         return data
 
 
-class _Header(NamedTuple):
-    """What stands before the samples; `size` is theirs in bytes as written, `behind` what RIFF's leaves."""
+class _WavHeader(NamedTuple):
+    """The content of a WAV file before its samples.
+
+    data_size: bytes of the samples, as stated in the data chunk.
+    riff_size: bytes from the first sample to the end of the file, as the RIFF chunk states them.
+    """
 
     encoding: Encoding
     sample_rate: int
     channels: int
-    size: int
-    behind: int
+    data_size: int
+    riff_size: int
 
 
 def open_wav(file: BinaryIO, name: str) -> tuple[PcmSource | None, bytes]:
-    """Read the header of a plain WAV stream up to its samples; return their source and the bytes taken.
+    """Read the header of a plain WAV stream up to its first sample.
 
-    The source is None for whatever is not a WAV of plain numbers. Raises AudioError if the file can tell its
-    size and holds fewer samples than it says.
+    Args:
+        file: a file or pipe.
+        name: its name for messages.
+
+    Returns:
+        A source of the samples, or None for anything but a WAV file of plain numbers; and the bytes that were read.
+
+    Raises:
+        AudioError: the file can seek and holds fewer samples than its header states.
     """
-    taking = _Taking(file)
-    header = _read_header(taking)
+    recording = _RecordingFile(file)
+    header = _read_header(recording)
     if header is None:
-        return None, bytes(taking.taken)
-    source = PcmSource(file, header.encoding, header.sample_rate, header.channels, name)
-    source.num_samples = _count_samples(file, header, name)
-    return source, bytes(taking.taken)
+        return None, bytes(recording.recorded)
+    num_samples = _count_samples(file, header, name)
+    source = PcmSource(file, header.encoding, header.sample_rate, header.channels, name, num_samples)
+    return source, bytes(recording.recorded)
 
 
-def _read_header(file: _Taking) -> _Header | None:
+def _read_header(file: _RecordingFile) -> _WavHeader | None:
     riff = file.read(12)
     if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
         return None
@@ -198,7 +216,8 @@ def _read_header(file: _Taking) -> _Header | None:
         head = file.read(8)
         name, size = head[:4], int.from_bytes(head[4:], "little")
         if name == b"data" and layout is not None:
-            return _Header(*layout, size, int.from_bytes(riff[4:8], "little") + 8 - len(file.taken))
+            riff_size = int.from_bytes(riff[4:8], "little") + 8 - len(file.recorded)
+            return _WavHeader(*layout, size, riff_size)
         if len(head) < 8 or name == b"data" or size > MAX_CHUNK:
             return None
         body = file.read(size + size % 2)
@@ -208,7 +227,7 @@ def _read_header(file: _Taking) -> _Header | None:
 
 
 def _read_format(body: bytes) -> tuple[Encoding, int, int] | None:
-    """Encoding, sample rate and channels of a "fmt " chunk; None for what is not plain numbers."""
+    """Return encoding, sample rate and channels of a "fmt " chunk; None for anything but plain numbers."""
     if len(body) < 16:
         return None
     tag, channels, sample_rate, _, frame, bits = struct.unpack("<HHIIHH", body[:16])
@@ -220,21 +239,30 @@ def _read_format(body: bytes) -> tuple[Encoding, int, int] | None:
     return encoding, sample_rate, channels
 
 
-def _count_samples(file: BinaryIO, header: _Header, name: str) -> int | None:
-    """Samples a channel; None for a pipe of unknown length."""
+def _count_samples(file: BinaryIO, header: _WavHeader, name: str) -> int | None:
+    """Return the samples in a channel; None for a pipe of unknown length."""
     frame = header.encoding.size * header.channels
     rest = _remaining_bytes(file)
-    streaming = header.size in STREAMING_SIZES or (
-        header.size == 0 and not 0 < header.behind < STREAMING_SIZES[0] - 8192
-    )
-    if streaming:
+    if _is_streamed(header):
         return None if rest is None else rest // frame
-    if rest is not None and rest < header.size:
-        raise AudioError(f"{name}: truncated: holds {rest // frame} samples, expected {header.size // frame}")
-    return header.size // frame
+    stated = header.data_size // frame
+    if rest is not None and rest < header.data_size:
+        raise AudioError(f"{name}: truncated: holds {rest // frame} samples, expected {stated}")
+    return stated
+
+
+def _is_streamed(header: _WavHeader) -> bool:
+    """Return True if the program that wrote the header did not know the size of the data.
+
+    Some programs write a size of 0 then; it is a true 0 if the RIFF chunk states that other chunks follow.
+    """
+    if header.data_size == 0:
+        return not 0 < header.riff_size < STREAMING_SIZES[0] - 8192
+    return header.data_size in STREAMING_SIZES
 
 
 def _remaining_bytes(file: BinaryIO) -> int | None:
+    """Return the bytes from the current position to the end; None for a pipe."""
     if not file.seekable():
         return None
     here = file.tell()
@@ -244,7 +272,14 @@ def _remaining_bytes(file: BinaryIO) -> int | None:
 
 
 def wav_header(encoding: Encoding, sample_rate: int, channels: int, num_samples: int | None) -> bytes:
-    """The 44 bytes before the samples; sizes are 0xFFFFFFFF where their number is unknown or too large."""
+    """Return the 44 bytes before the samples.
+
+    Args:
+        encoding: of the samples.
+        sample_rate: Hz.
+        channels: number of channels.
+        num_samples: samples in a channel. If unknown (None) or too large, the sizes are 0xFFFFFFFF.
+    """
     frame = encoding.size * channels
     size = UNKNOWN_SIZE if num_samples is None else num_samples * frame
     known = size + 37 < UNKNOWN_SIZE

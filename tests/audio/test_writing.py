@@ -1,4 +1,4 @@
-"""Writing sound: what goes in comes out, a file takes its place only when it is whole, and errors are one line."""
+"""Writers store the samples they are given, replace a file only when it is whole, and raise one-line errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from codec.audio import AudioReader, AudioWriter, RawReader, RawWriter, SampleWr
 from codec.errors import AudioError, CodecError
 
 
-def test_raw_pcm_round_trip(tmp_path: Path) -> None:
+def test_raw_pcm_is_read_and_written_byte_for_byte(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, (5000, 3)).astype(np.int16)
     path = tmp_path / "a.pcm"
     path.write_bytes(samples.astype("<i2").tobytes())
@@ -36,7 +36,7 @@ def test_raw_pcm_round_trip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ("PCM_16", "PCM_24", "PCM_32", "FLOAT"))
 @pytest.mark.parametrize("channels", (1, 3))
-def test_a_stream_of_wav_equals_the_file(tmp_path: Path, subtype: str, channels: int) -> None:
+def test_wav_in_a_stream_has_the_samples_of_the_file(tmp_path: Path, subtype: str, channels: int) -> None:
     samples = noise(1001, channels) * 15  # some beyond full scale
     for num_samples in (None, 1001):
         stream, path = io.BytesIO(), tmp_path / "a.wav"
@@ -53,14 +53,12 @@ def test_a_stream_of_wav_equals_the_file(tmp_path: Path, subtype: str, channels:
         np.testing.assert_array_equal(read_all(found), expected)
         loud = 0 if subtype == "FLOAT" else int((np.abs(samples) > 1).sum())
         assert streamed.clipped == written.clipped == loud
-    assert (
-        len(stream.getvalue())
-        == 44 + 1001 * channels * int(subtype.removeprefix("PCM_").replace("FLOAT", "32")) // 8
-    )
+    sample_bytes = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}[subtype]
+    assert len(stream.getvalue()) == 44 + 1001 * channels * sample_bytes
     assert struct.unpack("<I", stream.getvalue()[40:44])[0] == len(stream.getvalue()) - 44
 
 
-def test_sixteen_bits_come_back_bit_for_bit_and_never_wrap_around(tmp_path: Path) -> None:
+def test_16_bit_samples_are_exact_and_louder_ones_are_clipped(tmp_path: Path) -> None:
     whole = np.arange(-32768, 32768, dtype=np.int16)[:, None]
     with AudioWriter(tmp_path / "a.wav", 48000, 1) as writer:
         writer.write(whole / np.float32(32768))
@@ -71,7 +69,7 @@ def test_sixteen_bits_come_back_bit_for_bit_and_never_wrap_around(tmp_path: Path
     assert (writer.clipped, writer.num_samples) == (2, 65540)
 
 
-def test_writing_what_is_no_number_or_has_the_wrong_shape(tmp_path: Path) -> None:
+def test_samples_of_another_shape_or_not_finite_are_refused() -> None:
     with AudioWriter(io.BytesIO(), 48000, 1) as writer:
         with pytest.raises(AudioError, match=r"sample 1 .* of channel 1 is nan"):
             writer.write(np.array([[0.0], [math.nan]]))
@@ -79,7 +77,7 @@ def test_writing_what_is_no_number_or_has_the_wrong_shape(tmp_path: Path) -> Non
             writer.write(np.zeros((4, 2)))
 
 
-def test_formats_that_cannot_hold_it(tmp_path: Path) -> None:
+def test_formats_that_cannot_hold_the_sound_are_refused(tmp_path: Path) -> None:
     for name, rate, channels, words in (
         ("a.mp3", 48000, 6, "cannot hold 6 channels at 48000 Hz"),
         ("a.opus", 44100, 1, "cannot hold 1 channels at 44100 Hz"),
@@ -96,7 +94,7 @@ def test_formats_that_cannot_hold_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     makes: tuple[Callable[..., SampleWriter], ...] = (AudioWriter, RawWriter)
@@ -114,7 +112,7 @@ def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_device_is_named() -> None:
     match = r"/dev/full: cannot be written: No space left"
     with pytest.raises(CodecError, match=match) as error, AudioWriter("/dev/full", 48000, 1) as writer:
         writer.write(noise(100_000))
@@ -122,8 +120,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", (".wav", ".flac", ".ogg", ".pcm"))
-def test_a_full_disk_leaves_nothing(tmp_path: Path, ending: str) -> None:
-    """A limit on the size of files stands for the full disk: writing fails with OSError in the middle."""
+def test_a_full_disk_leaves_no_file(tmp_path: Path, ending: str) -> None:
+    """A limit on file sizes stands for the full disk: writing fails in the middle with an OSError."""
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")
     path = tmp_path / f"a{ending}"
@@ -144,7 +142,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, ending: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stream_that_takes_little_at_a_time_gets_everything() -> None:
+def test_a_stream_that_accepts_few_bytes_at_a_time_gets_all() -> None:
     class Slow(io.BytesIO):
         def write(self, data: bytes) -> int:  # type: ignore[override]
             return super().write(data[:100])

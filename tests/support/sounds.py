@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 import numpy as np
 import pytest
 
 from codec.audio import AudioReader, SampleReader
-from codec.errors import CodecError
+from codec.errors import AudioError, CodecError
+from codec.files import PathLike
 from codec.presets import samples
 
 
@@ -35,6 +38,13 @@ def read_all(reader: SampleReader, block: int = 777) -> np.ndarray:
     """Read a whole file in blocks of so many samples, and close it."""
     with reader:
         return np.concatenate([np.zeros((0, reader.channels), np.float32), *reader.blocks(block)])
+
+
+def audio_error(source: PathLike | BinaryIO) -> str:
+    """Return the message of the AudioError that reading this file raises."""
+    with pytest.raises(AudioError) as error:
+        read_all(AudioReader(source))
+    return one_line(error)
 
 
 def one_line(error: pytest.ExceptionInfo[CodecError]) -> str:
