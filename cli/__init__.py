@@ -1,1 +1,1 @@
-"""The command `lamella`: one verb a file."""
+"""The command `lamella`. Each verb has a file of its own and imports `codec` only when it runs."""

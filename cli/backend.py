@@ -1,4 +1,4 @@
-"""What computes: numpy on one core for coding, Keras and its backend for training and export."""
+"""Set up numpy for coding, and Keras with its backend for training and export."""
 
 from __future__ import annotations
 
@@ -9,58 +9,69 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.silence import silent_stderr
+
 if TYPE_CHECKING:
     from codec.training.replicas import Replicas
 
 
 def use_one_core() -> None:
-    """Keep numpy, which must not be imported yet, to one thread: a second one doubled the work and saved no time."""
+    """Keep numpy to one thread. Must run before numpy is imported; a second thread doubles the work, not the speed."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def load_backend(say: Callable[[str], None]) -> Replicas:
-    """Import Keras and its backend for training, JAX where TensorFlow is not installed; find what trains together.
+def load_for_training(report: Callable[[str], None]) -> Replicas:
+    """Import Keras with TensorFlow, or with JAX if TensorFlow is not installed, and find the devices to train on.
 
-    TensorFlow is set up by what makes it quicker in training and is not wanted anywhere else. It writes to stderr
-    meanwhile, whatever it is told; that is dropped. What takes so long is told to `say`.
+    TensorFlow gets the settings that make training faster. What it prints while it is imported is hidden.
 
-    Raises ClickException, saying what to install, where there is nothing to train with, and CodecError where TF_CONFIG
-    cannot be used.
+    Args:
+        report: gets a line that explains the wait.
+
+    Raises:
+        ClickException: a package is missing; the message gives the pip command.
+        CodecError: the environment variable TF_CONFIG cannot be used.
     """
-    if not (_installed("keras") and (_installed("tensorflow") or _installed("jax"))):
-        words = "training needs Keras, and TensorFlow or JAX: pip install keras tensorflow"
-        raise click.ClickException(words)
-    from cli.silence import silent_stderr
-
-    say("starting; the first steps come in about two minutes")
-    if not _installed("tensorflow"):
+    tensorflow = _is_installed("tensorflow")
+    if not _is_installed("keras") or not (tensorflow or _is_installed("jax")):
+        raise click.ClickException(
+            "training needs TensorFlow: pip install 'lamella[train]' (or JAX: pip install 'lamella[jax]')"
+        )
+    report("starting; the first training steps take about two minutes to begin")
+    if not tensorflow:
         os.environ.setdefault("KERAS_BACKEND", "jax")
     cores = os.cpu_count() or 2
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")  # the two halves of a batch side by side,
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // 2)))  # each with half the cores
+    # The two halves of a batch run side by side, each with half of the cores.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // 2)))
     with silent_stderr():
         from codec.training.replicas import find_replicas
 
         return find_replicas()
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow for Keras, with what it writes to stderr dropped.
+def load_for_export(litert: bool) -> None:
+    """Import Keras with TensorFlow, and hide what it prints while it is imported.
 
-    Raises ClickException, saying what to install, where it is missing.
+    Args:
+        litert: require the package that runs a LiteRT model too.
+
+    Raises:
+        ClickException: a package is missing; the message gives the pip command.
     """
-    if not (_installed("keras") and _installed("tensorflow")):
-        raise click.ClickException("export needs TensorFlow and Keras: pip install keras tensorflow")
-    from cli.silence import silent_stderr
-
+    if not (_is_installed("keras") and _is_installed("tensorflow")):
+        extra = "litert" if litert else "train"
+        raise click.ClickException(f"export needs TensorFlow: pip install 'lamella[{extra}]'")
+    if litert and not _is_installed("ai_edge_litert"):
+        raise click.ClickException("export to LiteRT needs ai-edge-litert: pip install 'lamella[litert]'")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silent_stderr():
         import keras  # noqa: F401
 
 
-def _installed(package: str) -> bool:
-    """Say whether a package can be imported, without importing it."""
+def _is_installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None

@@ -2,48 +2,86 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 
 import click
 
-from cli import options, several
+from cli import options
 from cli.backend import use_one_core
-from cli.jobs import compress_file
+from cli.files import load_once, open_sound, resolve_output
+from cli.parallel import run_job
+from cli.progress import progress_bar
 
 
-@click.command()
-@options.places
+@dataclasses.dataclass(frozen=True)
+class CompressJob:
+    """Compress one file with the options of the command line."""
+
+    rate: options.Rate
+    raw_format: options.RawFormat | None
+    chunking: options.Chunking
+    effort: int
+    model: str
+    force: bool
+
+    def __call__(self, source: str, target: str, quiet: bool) -> str:
+        """Compress `source` to `target`; return the line to print."""
+        output = resolve_output(target, self.force)
+        with open_sound(source, self.raw_format) as reader:
+            from codec.coding.compression import compress
+
+            codec = load_once(self.model, self.effort)
+            seconds = None if reader.num_samples is None else reader.num_samples / reader.sample_rate
+            with progress_bar(seconds, quiet) as progress:
+                report = compress(
+                    reader,
+                    output,
+                    model=codec,
+                    bitrate=self.rate.bitrate,
+                    quality=self.rate.quality,
+                    num_codebooks=self.rate.num_codebooks,
+                    frames_per_chunk=self.chunking.frames_per_chunk(codec.config),
+                    live=self.chunking.live,
+                    progress=progress,
+                )
+        size = f"{report.bytes} bytes, {report.bitrate / 1000:.2f} kbit/s"
+        return f"{target}: {report.seconds:.2f} s in {size}"
+
+
+@click.command(
+    epilog=options.examples(
+        "lamella compress --bitrate 3k talk.wav talk.lam",
+        "lamella compress --quality 6 talk.wav talk.lam",
+        "lamella compress *.wav --output-dir small",
+        "arecord -t raw -f S16_LE -r 16000 -c 1 | lamella compress --raw --rate 16000 --channels 1 --live - -",
+    )
+)
+@options.file_arguments
 @options.rate
-@options.quality
 @options.raw_input
-@options.pace
+@options.chunking
+@options.effort
 @options.model
 @options.force
 @options.quiet
 def compress(
-    places: options.Places,
-    bits: options.Rate,
-    level: float | None,
-    pcm: options.Pcm | None,
-    pace: options.Pace,
+    files: options.FileArguments,
+    rate: options.Rate,
+    raw_format: options.RawFormat | None,
+    chunking: options.Chunking,
+    effort: int,
     model: str,
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compress the sound file IN to the .lam file OUT, or each of several to a folder.
+    """Compress sound files to .lam files.
 
-    Takes WAV, FLAC, OGG, Opus, MP3 and more, 1 to 8 channels, 8000 to 192000 Hz. Either side may be `-`, a pipe.
-    Without --bitrate, --codebooks or --quality it is 6k, or of a model's own rates the nearest.
-
-    \b
-    lamella compress --bitrate 3k talk.wav talk.lam
-    lamella compress --quality 6 talk.wav talk.lam
-    lamella compress *.wav --output-dir small
-    arecord -t raw -f S16_LE -r 16000 -c 1 | lamella compress --raw --rate 16000 --channels 1 --live - -
+    Reads WAV, FLAC, OGG, Opus, MP3 and more, with 1 to 8 channels at 8000 to 192000 Hz. IN or OUT may be `-`, a pipe.
+    Without --bitrate, --codebooks or --quality, the bitrate is 6k, or the model's nearest rate.
     """
     use_one_core()
-    num_codebooks = options.choose_rate(options.config_of(model), bits, level)
-    job = functools.partial(
-        compress_file, num_codebooks=num_codebooks, pcm=pcm, pace=pace, model=model, force=force
-    )
-    several.run(job, places, ".lam", quiet)
+    from codec.presets import read_config
+
+    rate.check(read_config(model))
+    job = CompressJob(rate, raw_format, chunking, effort, model, force)
+    run_job(job, files, ".lam", quiet)

@@ -1,43 +1,105 @@
-"""`lamella decompress`: a .lam file becomes sound again."""
+"""`lamella decompress`: a .lam file becomes a sound file."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+import math
+from typing import TYPE_CHECKING
 
 import click
 
-from cli import options, several
+from cli import options
 from cli.backend import use_one_core
-from cli.jobs import decompress_file
+from cli.files import STANDARD, find_model, load_once, read_facts, resolve_input, resolve_output
+from cli.parallel import run_job
+from cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from codec.coding.decompression import DecompressionReport
+    from codec.protocol import StreamingCodec
 
 
-@click.command()
-@options.places
+@dataclasses.dataclass(frozen=True)
+class DecompressJob:
+    """Decompress one file with the options of the command line."""
+
+    raw: bool
+    excerpt: options.Excerpt
+    recover: bool
+    model: str | None
+    force: bool
+
+    def __call__(self, source: str, target: str, quiet: bool) -> str:
+        """Decompress `source` to `target` and print what is lost; return the line to print."""
+        output = resolve_output(target, self.force)
+        model: str | StreamingCodec | None = self.model
+        seconds = None
+        if source != STANDARD and not self.recover:
+            model_id, seconds = read_facts(source)
+            model = load_once(find_model(model_id, self.model, source))
+        from codec.audio import AudioWriter, RawWriter
+        from codec.coding.decompression import decompress
+
+        with progress_bar(self.excerpt.length_in(seconds), quiet) as progress:
+            report = decompress(
+                resolve_input(source),
+                output,
+                model=model,
+                start=self.excerpt.start,
+                end=self.excerpt.end,
+                recover=self.recover,
+                progress=progress,
+                open_writer=RawWriter if self.raw else AudioWriter,
+            )
+        for loss in report.losses:
+            click.echo(f"{source}: lost {loss}", err=True)
+        return f"{target}: {describe(report)}"
+
+
+def describe(report: DecompressionReport) -> str:
+    """Return the length and the format of a sound, and a remedy if its clipping is audible."""
+    plural = "s" if report.channels > 1 else ""
+    text = f"{report.seconds:.2f} s, {report.sample_rate} Hz, {report.channels} channel{plural}"
+    if not report.clipping_is_audible:
+        return text
+    excess = f"{math.ceil(20 * math.log10(report.peak) * 10) / 10:.1f} dB"
+    remedy = f"lower the original by {excess} and compress it again"
+    return f"{text}; clipped because it is up to {excess} too loud: to avoid this, {remedy}"
+
+
+@click.command(
+    epilog=options.examples(
+        "lamella decompress talk.lam talk.wav",
+        "lamella decompress *.lam --output-dir sounds",
+        "lamella decompress --start 1:02.5 --end 1:10 talk.lam part.wav",
+    )
+)
+@options.file_arguments
 @click.option("--raw", is_flag=True, help="Write 16-bit little-endian PCM without a header.")
-@options.part
-@click.option("--recover", is_flag=True, help="Make the most of a damaged or cut file; say what is lost.")
-@options.model
+@options.excerpt
+@click.option(
+    "--recover",
+    is_flag=True,
+    help="Decode what is left of a damaged file, conceal the rest, and print what is lost.",
+)
+@options.model_of_file
 @options.force
 @options.quiet
 def decompress(
-    places: options.Places,
+    files: options.FileArguments,
     raw: bool,
-    part: options.Part,
+    excerpt: options.Excerpt,
     recover: bool,
-    model: str,
+    model: str | None,
     force: bool,
     quiet: bool,
 ) -> None:
-    """Decompress the .lam file IN to the sound file OUT, or each of several to WAV files in a folder.
+    """Decompress .lam files to sound files.
 
-    It has the length, sample rate and channels of what was compressed. The ending of OUT says the format: .wav, .flac,
-    .ogg, .opus, .mp3, .aiff. Either side may be `-`, a pipe; to a pipe it writes WAV.
-
-    \b
-    lamella decompress talk.lam talk.wav
-    lamella decompress *.lam --output-dir sounds
-    lamella decompress --start 1:02.5 --end 1:10 talk.lam part.wav
+    The sound has the length, sample rate and channels of the original. The ending of OUT sets the format: .wav,
+    .flac, .ogg, .opus, .mp3 or .aiff. IN or OUT may be `-`, a pipe; a pipe gets WAV. The model is found by the
+    identity in the file.
     """
     use_one_core()
-    job = functools.partial(decompress_file, raw=raw, part=part, recover=recover, model=model, force=force)
-    several.run(job, places, ".raw" if raw else ".wav", quiet)
+    job = DecompressJob(raw, excerpt, recover, model, force)
+    run_job(job, files, ".raw" if raw else ".wav", quiet)

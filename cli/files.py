@@ -1,24 +1,24 @@
-"""Which file or pipe a verb reads and writes; the library itself writes beside and renames."""
+"""Input and output of the verbs: paths, or standard input and output for `-`."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
-    from cli.options import Pcm
+    from cli.options import RawFormat
     from codec.audio import SampleReader
     from codec.runtime.codec import NumpyCodec
 
 STANDARD = "-"  # standard input or output
 
 
-def source(name: str) -> str | BinaryIO:
-    """Give the file's path, or standard input for `-`; raises UsageError if that is a terminal."""
+def resolve_input(name: str) -> str | BinaryIO:
+    """Return the path, or standard input for `-`; raise UsageError if that is a terminal."""
     if name != STANDARD:
         return name
     stream = sys.stdin.buffer
@@ -27,68 +27,87 @@ def source(name: str) -> str | BinaryIO:
     return stream
 
 
-def target(name: str, force: bool) -> str | BinaryIO:
-    """Give the path to write to, or standard output for `-`.
+def resolve_output(name: str, force: bool) -> str | BinaryIO:
+    """Return the path to write to, or standard output for `-`.
 
     Raises:
         ClickException: the file exists and `force` is not given, it is a folder, or its folder does not exist.
         UsageError: standard output is a terminal.
     """
     if name != STANDARD:
-        refuse_overwriting(Path(name), force)
+        _check_writable(Path(name), force)
         return name
     stream = sys.stdout.buffer
     if stream.isatty():
-        raise click.UsageError("binary data does not go to a terminal; name a file or use a pipe")
+        raise click.UsageError("binary data cannot be written to a terminal; name a file or use a pipe")
     return stream
 
 
-def refuse_overwriting(path: Path, force: bool) -> None:
-    """Raise ClickException where a new file may not or cannot be, before any work is done for it."""
+def _check_writable(path: Path, force: bool) -> None:
+    """Raise ClickException if a new file must not or cannot be written, before any work is done for it."""
     if path.is_dir():
         raise click.ClickException(f"{path} is a folder; name a file")
     if path.is_file() and not force:
         raise click.ClickException(f"{path} exists; --force overwrites it")
     if not path.parent.is_dir():
-        raise click.ClickException(f"there is no folder {path.parent}")
+        raise click.ClickException(f"the folder {path.parent} does not exist")
 
 
-def open_sound(name: str, pcm: Pcm | None) -> SampleReader:
-    """Open what is to be compressed, so that bad audio is found before the model is loaded; raises AudioError."""
+def open_sound(name: str, raw_format: RawFormat | None) -> SampleReader:
+    """Open a sound to compress; raise AudioError if it is damaged or not supported."""
     from codec.audio import AudioReader, RawReader
 
-    return AudioReader(source(name)) if pcm is None else RawReader(source(name), *pcm)
+    source = resolve_input(name)
+    return AudioReader(source) if raw_format is None else RawReader(source, *raw_format)
 
 
-def stream_seconds(name: str) -> float | None:
-    """Give the length of a .lam file, None for one that does not know it and for a pipe.
+class FileFacts(NamedTuple):
+    """What the header of a .lam file says about it."""
+
+    model_id: bytes
+    seconds: float | None  # None: unknown until the whole file is read
+
+
+def read_facts(name: str) -> FileFacts:
+    """Read the header of a .lam file, so that damage is found before the model is loaded.
 
     Raises:
-        BitstreamError: it is no such file, or a damaged one, found before the model is loaded.
+        BitstreamError: it is not a .lam file, or it is damaged.
+        CodecError: it cannot be read.
     """
     from codec.bitstream import Reader
     from codec.files import naming_damage, reading
 
-    if name == STANDARD:
-        return None
     with reading(name) as file, naming_damage(name):
-        stream = Reader(file)
-    return None if stream.num_samples is None else stream.num_samples / stream.header.sample_rate
+        reader = Reader(file)
+    seconds = None if reader.num_samples is None else reader.num_samples / reader.header.sample_rate
+    return FileFacts(reader.header.model_id, seconds)
+
+
+def find_model(model_id: bytes, model: str | None, name: str) -> Path:
+    """Return the folder of the model that made a .lam file.
+
+    Args:
+        model_id: the identity of the model, from the file.
+        model: a model to look at first, by name or folder.
+        name: of the file, for the error.
+
+    Raises:
+        PresetError: the model is not known here.
+    """
+    from codec.errors import PresetError
+    from codec.presets import find_by_identity, find_preset
+
+    extra = () if model is None else (find_preset(model),)
+    try:
+        return find_by_identity(model_id, extra)
+    except PresetError as error:
+        raise PresetError(f"{name}: {error}") from error
 
 
 @functools.cache
-def loaded(model: str, candidates: int = 1) -> NumpyCodec:
-    """Load a model, in each process once; raises PresetError."""
+def load_once(model: str | Path, effort: int = 0) -> NumpyCodec:
+    """Load a model once in each process; raise PresetError if that fails."""
     from codec.presets import load
 
-    return load(model, candidates)
-
-
-def shipped_clip() -> Path:
-    """Give the first clip that came with this installation; raises ClickException if none did."""
-    from codec.presets import samples
-
-    clips = sorted(path for path in samples().glob("*") if path.suffix in (".flac", ".wav", ".ogg"))
-    if not clips:
-        raise click.ClickException("no clip came with this installation; name a sound file of your own")
-    return clips[0]
+    return load(model, effort)

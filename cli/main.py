@@ -1,4 +1,4 @@
-"""The command: its verbs, and what goes wrong in the world as one line and exit code 1 (2 is a wrong command line)."""
+"""The command `lamella`: its verbs, and errors as one line with exit code 1 (2 is a wrong command line)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,35 @@ import codec
 from cli.compress import compress
 from cli.decompress import decompress
 from cli.demo import demo
+from cli.errors import one_line
 from cli.export import export
-from cli.failures import one_line
 from cli.info import info
 from cli.models import models
 from cli.thin import thin
 from cli.train import train
 from cli.verify import verify
 
+EPILOG = """\b
+Examples:
+  lamella compress talk.wav talk.lam
+  lamella decompress talk.lam talk.wav
 
-class Verbs(click.Group):
-    """A group whose verbs never end in a traceback; LAMELLA_TRACEBACK=1 shows it all the same."""
+\b
+Environment variables:
+  LAMELLA_MODELS       more folders with models, separated by `:`
+  LAMELLA_TRACEBACK=1  print a Python traceback for an error in place of one line
+"""
+
+
+class VerbGroup(click.Group):
+    """A group of verbs whose errors are one line; with LAMELLA_TRACEBACK=1 they are Python tracebacks."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the verbs in the order of use, not of the alphabet."""
+        """Return the verbs in the order in which they were added."""
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the verb; raises ClickException (one line, exit code 1) for everything that is not click's own."""
+        """Run the verb; turn every exception that is not click's own into a ClickException."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, SystemExit):
@@ -39,15 +50,14 @@ class Verbs(click.Group):
             raise click.ClickException(one_line(error)) from error
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=VerbGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(codec.__version__, prog_name="lamella")
 def lamella() -> None:
-    """Compress speech and music to 1.5, 3, 6, 12 or 15 kbit/s with a small neural network.
-
-    \b
-    lamella compress talk.wav talk.lam
-    lamella decompress talk.lam talk.wav
-    """
+    """Compress speech and music to 1.5, 3, 6, 12 or 15 kbit/s with a small neural network."""
 
 
 for verb in (compress, decompress, info, verify, thin, demo, train, export, models):
@@ -55,7 +65,7 @@ for verb in (compress, decompress, info, verify, thin, demo, train, export, mode
 
 
 def main() -> None:
-    """Run the command line of this process; a polite kill leaves no partial file behind."""
+    """Run the command line of this process. SIGTERM interrupts it like Ctrl-C and leaves no unfinished file."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lamella(prog_name="lamella")
 

@@ -1,4 +1,4 @@
-"""What is said on stderr while a verb works: a bar on a terminal, nothing elsewhere."""
+"""A progress bar on stderr, for verbs that read or write one sound."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator
 
 import click
 
-TICKS = 10  # a second of audio
+TICKS_PER_SECOND = 10  # steps of the bar in a second of audio
 
 
 @contextlib.contextmanager
-def progress(seconds: float | None, quiet: bool) -> Iterator[Callable[[float], None] | None]:
-    """Give what to call with the seconds of audio done so far; None where nobody would see it.
+def progress_bar(seconds: float | None, quiet: bool) -> Iterator[Callable[[float], None] | None]:
+    """Show a progress bar if stderr is a terminal.
 
     Args:
-        seconds: of audio in all; None if only the end will tell.
-        quiet: show nothing even on a terminal.
+        seconds: length of the sound; None if it is not known yet, then the bar is a count of seconds.
+        quiet: show nothing.
+
+    Yields:
+        A function to call with the seconds of audio done so far, or None if nothing is shown.
     """
     if quiet or not sys.stderr.isatty():
         yield None
@@ -25,5 +28,6 @@ def progress(seconds: float | None, quiet: bool) -> Iterator[Callable[[float], N
         yield lambda done: click.echo(f"\r{done:.0f} s", nl=False, file=sys.stderr)
         click.echo(file=sys.stderr)
     else:
-        with click.progressbar(length=max(1, round(seconds * TICKS)), file=sys.stderr) as bar:
-            yield lambda done: bar.update(round(done * TICKS) - bar.pos)
+        length = max(1, round(seconds * TICKS_PER_SECOND))
+        with click.progressbar(length=length, file=sys.stderr) as bar:
+            yield lambda done: bar.update(round(done * TICKS_PER_SECOND) - bar.pos)

@@ -1,4 +1,4 @@
-"""What a long-running verb says on stderr: lines, and on a terminal a status below them that changes in place."""
+"""Messages of a long-running verb on stderr."""
 
 from __future__ import annotations
 
@@ -8,32 +8,40 @@ import time
 
 import click
 
-CLEAR = "\r\x1b[K"  # back to the start of the terminal's line, and empty it
-PAUSE = 0.5  # seconds between two statuses
+CLEAR_LINE = "\r\x1b[K"  # return to the start of the terminal's line and erase it
+UPDATE_SECONDS = 0.5  # between two updates of the status line
 
 
 class Status:
-    """Says lines, and shows the present status on a terminal; `quiet` says nothing at all."""
+    """Print lines, and on a terminal a status line below them that is updated in place.
+
+    Args:
+        quiet: print nothing.
+
+    Attributes:
+        updater: `update` on a terminal, else None.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.terminal = not quiet and sys.stderr.isatty()
-        self.screen = self.show if self.terminal else None
-        self.shown_at = 0.0
+        self.updater = self.update if self.terminal else None
+        self.updated_at = 0.0
 
-    def say(self, line: str) -> None:
-        """Write a line that stays."""
+    def print_line(self, line: str) -> None:
+        """Print a line that stays."""
         if not self.quiet:
-            click.echo((CLEAR if self.terminal else "") + line, err=True)
+            click.echo((CLEAR_LINE if self.terminal else "") + line, err=True)
 
-    def show(self, line: str) -> None:
-        """Put the status in place of the last one, cut to the terminal's width."""
+    def update(self, line: str) -> None:
+        """Replace the status line, cut to the width of the terminal; skip updates that come too soon."""
         now = time.monotonic()
-        if now - self.shown_at >= PAUSE:
-            self.shown_at = now
-            click.echo(CLEAR + line[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
+        if now - self.updated_at >= UPDATE_SECONDS:
+            self.updated_at = now
+            width = shutil.get_terminal_size().columns - 1
+            click.echo(CLEAR_LINE + line[:width], nl=False, err=True)
 
     def clear(self) -> None:
-        """Leave an empty line for what comes next."""
+        """Erase the status line."""
         if self.terminal:
-            click.echo(CLEAR, nl=False, err=True)
+            click.echo(CLEAR_LINE, nl=False, err=True)

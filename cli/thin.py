@@ -1,51 +1,77 @@
-"""`lamella thin`: a lower bitrate of a .lam file, without decoding it."""
+"""`lamella thin`: lower the bitrate of a .lam file without decoding it."""
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
-from cli import files, options
+from cli import options
+from cli.backend import use_one_core
+from cli.files import find_model, resolve_input, resolve_output
+
+if TYPE_CHECKING:
+    from codec.config import CodecConfig
 
 
-@click.command()
+@click.command(epilog=options.examples("lamella thin --bitrate 3k talk.lam small.lam"))
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@options.rate
-@options.model
+@options.lower_rate
+@options.model_of_file
 @options.force
 @options.quiet
-def thin(source: str, target: str, bits: options.Rate, model: str, force: bool, quiet: bool) -> None:
-    """Lower the bitrate of the .lam file IN, to OUT.
+def thin(source: str, target: str, rate: options.Rate, model: str | None, force: bool, quiet: bool) -> None:
+    """Lower the bitrate of a .lam file.
 
-    That gives what compressing the same sound at that bitrate gives. Either side may be `-`, a pipe.
-
-    \b
-    lamella thin --bitrate 3k talk.lam small.lam
+    Keeps the first codes of each frame and decodes nothing. The result sounds almost like the original compressed at
+    that bitrate. It is exactly that if the original was compressed with --effort 0. IN or OUT may be `-`, a pipe.
     """
-    if bits == (None, None):
-        raise click.UsageError("say how low: --bitrate RATE or --codebooks N")
-    output = files.target(target, force)
-    config = options.config_of(model)
-    count = options.choose_codebooks(config, bits)
-    if count < config.base_codebooks:
-        raise click.UsageError(
-            f"--codebooks {count}: below {config.base_codebooks}, sound must be compressed anew"
-        )
+    use_one_core()
+    output = resolve_output(target, force)
     from codec.bitstream import Reader
-    from codec.bitstream import thin as run
+    from codec.bitstream import thin as write_thinned
     from codec.files import name_of, naming_damage, reading, writing
-    from codec.presets import load, model_id
+    from codec.presets.reading import read_config, read_prior
 
-    given = files.source(source)
-    with reading(given) as stream, naming_damage(name_of(given)), writing(output) as result:
-        reader, codec = Reader(stream), load(model)
-        if reader.header.model_id == model_id(codec):
-            reader.prior = codec.prior
-        try:
-            run(reader, cast(BinaryIO, result), count)
-        except ValueError as error:
-            raise click.ClickException(f"{name_of(given)}: {error}") from error
+    opened = resolve_input(source)
+    with reading(opened) as stream, naming_damage(name_of(opened)):
+        reader = Reader(stream)
+        directory = find_model(reader.header.model_id, model, name_of(opened))
+        config = read_config(directory)
+        num_codebooks = choose_codebooks(rate, config, reader.header.num_codebooks, name_of(opened))
+        reader.prior = read_prior(directory, config)
+        with writing(output) as result:
+            write_thinned(reader, cast(BinaryIO, result), num_codebooks)
     if not quiet:
         click.echo(f"{target}: {result.size} bytes", err=True)
+
+
+def choose_codebooks(rate: options.Rate, config: CodecConfig, available: int, name: str) -> int:
+    """Return the number of codebooks to keep.
+
+    Args:
+        rate: the options of the command line.
+        config: of the model.
+        available: codebooks in the file.
+        name: of the file, for the error.
+
+    Raises:
+        UsageError: the model does not have this rate, or files cannot be thinned to it.
+        ClickException: the file has fewer codebooks.
+    """
+    rate.check(config)
+    num_codebooks = rate.num_codebooks
+    if rate.bitrate is not None:
+        num_codebooks = config.num_codebooks_for(rate.bitrate)
+    assert num_codebooks is not None  # the option decorator requires one of the two
+    least = config.base_codebooks
+    if num_codebooks < least:
+        raise click.UsageError(
+            f"cannot thin below {least} codebooks; compress the original again at a lower bitrate"
+        )
+    if num_codebooks > available:
+        raise click.ClickException(
+            f"{name}: has {available} codebooks, fewer than {num_codebooks}; thin only lowers the bitrate"
+        )
+    return num_codebooks

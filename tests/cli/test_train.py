@@ -1,105 +1,101 @@
-"""`lamella train` as people meet it, with another trainer in the place of ours."""
+"""`lamella train`, with the training itself replaced."""
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_line import fails, folder, refuses, run, works
-
-from cli.status import Status
-
-__all__ = ["folder"]  # a fixture
+from support.command_line import fails, refuses, run, works
 
 
-class TestTrain:
-    @pytest.fixture(autouse=True)
-    def plain_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What the verb tells TensorFlow to do is not meant for the other tests."""
-        for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
-            monkeypatch.setenv(name, "")
-            monkeypatch.delenv(name)
+@pytest.fixture(autouse=True)
+def restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the variables that the verb sets for TensorFlow, because other tests use TensorFlow too."""
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
-    @pytest.fixture
-    def given(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        """What the trainer is called with, in place of training."""
-        given: dict[str, Any] = {}
 
-        def record(folder: Path, output: Path, recipe: Any, say: Any, codec: Any, **more: Any) -> None:
-            given.update(folder=folder, output=output, recipe=recipe, codec=codec, **more)
-            say("step 1")
+@pytest.fixture
+def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments that the trainer is called with; it prints one line in place of training."""
+    arguments: dict[str, Any] = {}
 
-        monkeypatch.setattr("codec.training.trainer.train", record)
-        return given
+    def record(folder: Path, output: Path, recipe: Any, report: Any, codec: Any, **more: Any) -> None:
+        arguments.update(folder=folder, output=output, recipe=recipe, codec=codec, **more)
+        report("step 1")
 
-    def test_arguments_reach_the_trainer(self, folder: Path, given: dict[str, Any]) -> None:
-        said = works("train", folder, "-o", folder / "model", "--steps", 5, "--batch-size", 2, "--segment", 1)
-        assert (given["folder"], given["output"]) == (folder, folder / "model")
-        recipe = given["recipe"]
-        assert (recipe.steps, recipe.batch_size, recipe.segment_seconds) == (5, 2, 1.0)
-        assert (given["codec"], given["show"], given["replicas"].count) == (None, None, 1)
-        assert said.stdout == ""
-        assert said.stderr.splitlines()[0].startswith("starting")
-        assert said.stderr.splitlines()[1:] == ["step 1"]
+    monkeypatch.setattr("codec.training.trainer.train", record)
+    return arguments
 
-    def test_from_a_model(self, folder: Path, given: dict[str, Any], tiny_preset: Path) -> None:
-        said = works("train", folder, "-o", folder / "m", "--from", tiny_preset, "--hours", 0.5, "-q")
-        assert given["codec"].config.sample_rate == 16000
-        assert given["recipe"].hours == 0.5
-        assert said.output == ""
 
-    def test_hours_or_steps(self, folder: Path) -> None:
-        assert "not both" in refuses("train", folder, "-o", folder, "--hours", 1, "--steps", 1)
-        refuses("train", folder, "-o", folder, "--hours", 0)
+def test_options_reach_the_trainer(folder: Path, arguments: dict[str, Any]) -> None:
+    options = ("--steps", 5, "--batch-size", 2, "--segment", 1)
+    result = works("train", folder, "-o", folder / "model", *options)
+    assert arguments["folder"] == folder
+    assert arguments["output"] == folder / "model"
+    recipe = arguments["recipe"]
+    assert (recipe.steps, recipe.batch_size, recipe.segment_seconds) == (5, 2, 1.0)
+    assert arguments["codec"] is None
+    assert arguments["show"] is None
+    assert arguments["replicas"].count == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[0].startswith("starting")
+    assert result.stderr.splitlines()[1:] == ["step 1"]
 
-    def test_a_recipe_for_a_device(self, folder: Path, given: dict[str, Any]) -> None:
-        works("train", folder, "-o", folder / "m", "--recipe", "gpu", "--steps", 3, "-q")
-        assert (given["recipe"].steps, given["recipe"].batch_size) == (3, 64)
-        works("train", folder, "-q")
-        assert (given["output"], given["recipe"].batch_size) == (Path("lamella-model"), 8)
-        assert "'tpu' is not one of" in refuses("train", folder, "--recipe", "tpu")
 
-    def test_a_folder_that_is_none_or_has_no_audio(self, folder: Path) -> None:
-        assert "no such folder" in fails("train", folder / "nothing", "-o", folder / "model")
-        (folder / "notes.txt").write_text("no audio")
-        result = run("train", folder, "-o", folder / "model", "--steps", 1)
-        assert result.exit_code == 1
-        assert result.stderr.splitlines()[-1].startswith("Error: no audio found in")
+def test_training_can_start_from_a_model(folder: Path, arguments: dict[str, Any], tiny_preset: Path) -> None:
+    start = ("--from", tiny_preset, "--hours", 0.5, "-q")
+    assert works("train", folder, "-o", folder / "m", *start).output == ""
+    assert arguments["codec"].config.sample_rate == 16000
+    assert arguments["recipe"].hours == 0.5
 
-    def test_a_model_is_overwritten_only_by_force(
-        self, folder: Path, given: dict[str, Any], tiny_preset: Path
-    ) -> None:
-        assert "--force overwrites it" in fails("train", folder, "-o", tiny_preset)
-        works("train", folder, "-o", tiny_preset, "--force")
-        assert given["output"] == tiny_preset
 
-    @pytest.mark.parametrize(
-        ("stop", "line"),
-        [
-            (KeyboardInterrupt("stopped after 3 steps"), "Error: stopped after 3 steps"),
-            (KeyboardInterrupt(), "Error: interrupted before the training began"),
-        ],
-    )
-    def test_an_interrupt_is_one_line(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, line: str
-    ) -> None:
-        def interrupted(*_: object, **__: object) -> None:
-            raise stop
+def test_the_length_is_in_hours_or_steps(folder: Path) -> None:
+    command = ("train", folder, "-o", folder)
+    assert "not both" in refuses(*command, "--hours", 1, "--steps", 1)
+    for hours in (0, "nan", "inf"):
+        refuses(*command, "--hours", hours)
 
-        monkeypatch.setattr("codec.training.trainer.train", interrupted)
-        result = run("train", folder, "-o", folder / "model", "--quiet")
-        assert (result.exit_code, result.stderr.strip()) == (1, line)
 
-    def test_the_status_changes_in_place_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        screen = io.StringIO()
-        monkeypatch.setattr(sys, "stderr", screen)
-        monkeypatch.setattr(screen, "isatty", lambda: True)
-        status = Status(quiet=False)
-        status.show("step 1")
-        status.show("step 2")  # too soon
-        status.say("done")
-        assert screen.getvalue() == "\r\x1b[Kstep 1\r\x1b[Kdone\n"
-        assert not Status(quiet=True).terminal
+def test_a_recipe_has_defaults_for_its_device(folder: Path, arguments: dict[str, Any]) -> None:
+    works("train", folder, "-o", folder / "m", "--recipe", "gpu", "--steps", 3, "-q")
+    assert (arguments["recipe"].steps, arguments["recipe"].batch_size) == (3, 64)
+    works("train", folder, "-q")
+    assert (arguments["output"], arguments["recipe"].batch_size) == (Path("lamella-model"), 8)
+    assert "'tpu' is not one of" in refuses("train", folder, "--recipe", "tpu")
+
+
+def test_a_folder_without_audio_is_an_error(folder: Path) -> None:
+    assert "does not exist" in fails("train", folder / "nothing", "-o", folder / "model")
+    (folder / "notes.txt").write_text("no audio")
+    result = run("train", folder, "-o", folder / "model", "--steps", 1)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: no audio found in")
+
+
+def test_a_finished_model_is_overwritten_only_with_force(
+    folder: Path, arguments: dict[str, Any], tiny_preset: Path
+) -> None:
+    assert "--force overwrites it" in fails("train", folder, "-o", tiny_preset)
+    works("train", folder, "-o", tiny_preset, "--force")
+    assert arguments["output"] == tiny_preset
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "line"),
+    [
+        (KeyboardInterrupt("stopped after 3 steps"), "Error: stopped after 3 steps"),
+        (KeyboardInterrupt(), "Error: interrupted before the training began"),
+    ],
+)
+def test_an_interrupt_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, interrupt: BaseException, line: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise interrupt
+
+    monkeypatch.setattr("codec.training.trainer.train", interrupted)
+    result = run("train", folder, "-o", folder / "model", "--quiet")
+    assert (result.exit_code, result.stderr.strip()) == (1, line)

@@ -1,4 +1,4 @@
-"""What went wrong, in the words of the command."""
+"""Errors as one line for people."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from codec.errors import CodecError
 
 
 def one_line(error: BaseException) -> str:
-    """Say what went wrong, without line breaks."""
+    """Return a description of the error without line breaks."""
     if isinstance(error, KeyboardInterrupt | click.Abort):
         text = "interrupted"
     elif isinstance(error, click.ClickException):
         text = error.format_message()
     elif isinstance(error, OSError) and error.errno == errno.EPIPE:
-        text = "whoever read the output has stopped reading"
+        text = "the program that reads the output has ended"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, CodecError | OSError):
