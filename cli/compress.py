@@ -77,7 +77,6 @@ def compress(
     """Compress sound files to .lam files.
 
     Reads WAV, FLAC, OGG, Opus, MP3 and more, with 1 to 8 channels at 8000 to 192000 Hz. IN or OUT may be `-`, a pipe.
-    Without --bitrate, --codebooks or --quality, the bitrate is 6k, or the model's nearest rate.
     """
     use_one_core()
     from codec.presets import read_config

@@ -10,6 +10,9 @@ import pytest
 import soundfile
 from support.command_line import GOLDEN, NEGATIVE, fails, refuses, run, works
 
+from cli.decompress import describe
+from codec.coding.decompression import DecompressionReport
+
 RATE = 22050  # Hz, of the fixture `lam`
 
 
@@ -59,6 +62,28 @@ class TestOutput:
 
     def test_quiet_prints_nothing(self, folder: Path, lam: Path, tiny_preset: Path) -> None:
         assert works("decompress", "-q", "-m", tiny_preset, lam, folder / "talk.wav").output == ""
+
+
+class TestClipping:
+    @staticmethod
+    def report(clipped: int, peak: float) -> DecompressionReport:
+        return DecompressionReport(
+            seconds=2.0,
+            sample_rate=48000,
+            channels=1,
+            num_samples=96000,
+            clipped=clipped,
+            peak=peak,
+            losses=(),
+        )
+
+    def test_is_not_mentioned_where_it_is_inaudible(self) -> None:
+        assert describe(self.report(0, 0.8)) == "2.00 s, 48000 Hz, 1 channel"
+        assert describe(self.report(30, 1.05)) == "2.00 s, 48000 Hz, 1 channel"
+
+    def test_comes_with_a_remedy(self) -> None:
+        for clipped, peak, excess in ((3, 1.5, "3.6 dB"), (960, 1.01, "0.1 dB")):
+            assert f"lower the original by {excess} and" in describe(self.report(clipped, peak))
 
 
 class TestModel:
