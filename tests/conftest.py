@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -32,54 +31,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> CodecConfig:
-    """The sizes of a narrow model for 16 kHz with 24 codebooks."""
-    from codec.config import CodecConfig
+    """The sizes of the narrow model."""
+    from support.models import narrow_config
 
-    return CodecConfig(
-        sample_rate=16000,
-        hop_length=320,
-        mel_bands=24,
-        spectrum_limit=4000,
-        envelope_dim=6,
-        phase_dim=6,
-        detail_dim=4,
-        num_codebooks=24,
-        encoder_fine_width=8,
-        encoder_width=8,
-        encoder_blocks=1,
-        decoder_width=8,
-        decoder_blocks=1,
-        decoder_fine_width=8,
-        decoder_fine_blocks=1,
-        noise_channels=2,
-        encoder_expansion=300,
-        decoder_expansion=300,
-    )
+    return narrow_config()
 
 
 @pytest.fixture(scope="session")
-def keras_codec(tiny_config: CodecConfig) -> Codec:
-    """The narrow model in Keras, untrained, with random codebooks."""
-    import keras
+def tiny_preset(tiny_config: CodecConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the narrow model, as `--model` takes it. Do not write to it."""
+    from support.models import random_codec
 
-    from codec.network.codec import Codec
-
-    keras.utils.set_random_seed(7)
-    codec = Codec(tiny_config)
-    shape = (tiny_config.num_codebooks, tiny_config.codebook_size, tiny_config.latent_dim)
-    sizes = 0.8 ** np.arange(tiny_config.num_codebooks)[:, None, None]
-    codec.quantizer.start((sizes * np.random.default_rng(7).standard_normal(shape)).astype(np.float32))
-    codec.quantizer.prediction.assign(0.7 * np.eye(tiny_config.envelope_dim, dtype=np.float32))
-    return codec
-
-
-@pytest.fixture(scope="session")
-def tiny_preset(keras_codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of the narrow model, as `--model` takes it."""
     from codec.presets import save_preset
 
     directory = tmp_path_factory.mktemp("models") / "tiny"
-    save_preset(keras_codec, directory, "# Tiny: for tests, untrained\n")
+    save_preset(random_codec(tiny_config), directory, "# Tiny: for tests, untrained\n")
     return directory
 
 
@@ -88,7 +54,15 @@ def numpy_codec(tiny_preset: Path) -> NumpyCodec:
     """The narrow model in numpy, with the greedy search that the Keras model uses."""
     from codec.presets import load
 
-    return load(tiny_preset, candidates=1)
+    return load(tiny_preset, effort=0)
+
+
+@pytest.fixture(scope="session")
+def keras_codec(tiny_preset: Path) -> Codec:
+    """The narrow model in Keras."""
+    from codec.presets import load_keras
+
+    return load_keras(tiny_preset)
 
 
 @pytest.fixture(scope="session")
