@@ -1,15 +1,15 @@
-"""The layers of the encoder and the decoder, listed once and in no framework.
+r"""The layers of the encoder and the decoder, listed once and in no framework.
 
 The Keras model (`codec.network`), the numpy runtime (`codec.runtime`), the shapes that a preset must have and the
 exported graphs are all built from these lists. To add a layer, add a line to `encoder_layers` or `decoder_layers`.
 The name of a layer is the first part of the names of its weights: `coarse_block_2.expand.kernel`.
 
     encoder   features at 100 Hz -> network -> at 50 Hz ----------------------> (+) -> standardize -> latents
-                         \\-> envelope_map, phase_map, detail_map (linear) ----/
+                         \-> envelope_map, phase_map, detail_map (linear) ----/
 
     decoder   latents at 50 Hz -> coarse -> at 100 Hz -> (+) -> fine -> features -> head -> spectrum
-                         \\                 noise_map --/                            /
-                          \\-> envelope_map, phase_map, detail_map (linear) --------/
+                         \                 noise_map --/                            /
+                          \-> envelope_map, phase_map, detail_map (linear) --------/
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ class Dense(NamedTuple):
     @property
     def shapes(self) -> Shapes:
         """Return the shape of each weight by name."""
-        kernel = {f"{self.name}.kernel": (self.inputs, self.outputs)}
-        return {**kernel, f"{self.name}.bias": (self.outputs,)} if self.bias else kernel
+        shapes: Shapes = {f"{self.name}.kernel": (self.inputs, self.outputs)}
+        if self.bias:
+            shapes[f"{self.name}.bias"] = (self.outputs,)
+        return shapes
 
 
 class Norm(NamedTuple):
@@ -144,7 +146,7 @@ class LinearPaths(NamedTuple):
 
 
 class EncoderLayers(NamedTuple):
-    """What the encoder is made of, behind the analysis."""
+    """The layers of the encoder after its analysis."""
 
     network: tuple[Layer, ...]
     paths: LinearPaths
@@ -161,7 +163,7 @@ class HeadLayers(NamedTuple):
 
 
 class DecoderLayers(NamedTuple):
-    """What the decoder is made of, before the synthesis."""
+    """The layers of the decoder before its synthesis."""
 
     coarse: tuple[Layer, ...]
     noise: Dense
@@ -175,7 +177,7 @@ def encoder_layers(config: CodecConfig) -> EncoderLayers:
     features = 2 * config.spectrum_bins + config.mel_bands
     fine, coarse = config.encoder_fine_width, config.encoder_width
     fine_hidden, hidden = (config.encoder_expansion * width // 100 for width in (fine, coarse))
-    network = (
+    network: tuple[Layer, ...] = (
         Dense("input", features, fine),
         Norm("input_norm", fine),
         Block("fine_block_1", fine, fine_hidden),
@@ -210,7 +212,10 @@ def decoder_layers(config: CodecConfig) -> DecoderLayers:
         ),
         noise=Dense("noise_map", config.noise_channels, fine, bias=False),
         fine=(
-            *(Block(f"fine_block_{number}", fine, fine_hidden) for number in _numbers(config.decoder_fine_blocks)),
+            *(
+                Block(f"fine_block_{number}", fine, fine_hidden)
+                for number in _numbers(config.decoder_fine_blocks)
+            ),
             Norm("fine_norm", fine),
         ),
         paths=LinearPaths(
@@ -231,7 +236,10 @@ def decoder_layers(config: CodecConfig) -> DecoderLayers:
 def weight_shapes(config: CodecConfig) -> dict[str, Shapes]:
     """Return the shape of every weight that a preset stores, by part and name."""
     encoder, decoder = encoder_layers(config), decoder_layers(config)
-    standardize = {"standardize.mean": (config.latent_dim,), "standardize.variance": (len(latent_blocks(config)),)}
+    standardize = {
+        "standardize.mean": (config.latent_dim,),
+        "standardize.variance": (len(latent_blocks(config)),),
+    }
     return {
         "encoder": {**_shapes(*encoder.network, *encoder.paths), **standardize},
         "quantizer": {

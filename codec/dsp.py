@@ -1,4 +1,7 @@
-"""The constants of the network: windows, mel bands, noise; in numpy alone, for every form the network runs in."""
+"""The signal processing that both forms of the network share: windows, mel filters, fixed noise, postfilter; in numpy.
+
+Every table is a function of the configuration alone, so it is the same in training, in coding and in an export.
+"""
 
 from __future__ import annotations
 
@@ -8,57 +11,58 @@ import numpy as np
 
 from codec.config import CodecConfig
 
-BAND_FLOOR = 1e-8  # added to band powers: -80 dB, where silence ends
+# Features of the encoder
+BAND_FLOOR = 1e-8  # added to band powers: silence is -80 dB
 BAND_SCALE = 0.2  # brings log energies to the size of the other features
 MAGNITUDE_FLOOR = 1e-8  # added to |X|^2 before a negative power
 SPECTRUM_POWER = -0.7  # X |X|^-0.7: loudness differences shrink to 30 % of their decibels
 PHASE_POWER = -0.6
 
+# Latents
 NORM_EPSILON = 1e-6  # of every LayerNorm
 VARIANCE_FLOOR = 1e-8  # of a latent, relative to its target
-PHASE_SHARE = (
-    0.25  # of the latents' variance; the first codebooks carry none of it, so the envelope bears this much
-)
-DETAIL_SHARE = 0.02  # of the variance of envelope and phase together, and beside it
+PHASE_SHARE = 0.25  # of the variance of the latents; the envelope has the rest
+DETAIL_SHARE = 0.02  # of the variance of envelope and phase together
 
+# Noise of the decoder
 NOISE_PERIOD = 4096  # spectral frames, 41 s
-NOISE_APART = 1000  # spectral frames from one channel's noise to the next one's: side is no copy of mid
-PHASOR_PERIOD = 512  # spectral frames, 5 s, a divisor of NOISE_PERIOD
-PHASOR_FADE = 0.75  # of `phasor_limit`: where noise begins to mix with the network's directions
-LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
-PHASE_GAIN = 3.0  # of the phase path's coefficient in the direction of its bin
-LOW_BIN_DROP = (
-    1.5  # nepers by which the head's own magnitude starts lower where the phase path adds its coefficient
+CHANNEL_NOISE_OFFSET = (
+    1000  # spectral frames between the noise of two channels, so that side is no copy of mid
 )
+PHASOR_PERIOD = 512  # spectral frames, 5 s, a divisor of NOISE_PERIOD
+PHASOR_FADE = 0.75  # of `phasor_limit`: where noise begins to mix with the network's phasors
+PHASOR_FLOOR = 1e-6  # added to the square of a phasor's length
+
+# Magnitudes of the decoder
+LOG_OF_MEAN = 0.3  # nepers by which the mean of logs lies below the log of means
+PHASE_GAIN = 3.0  # of the phase path's coefficient in the phasor of its bin
+LOW_BIN_DROP = 1.5  # nepers by which magnitudes start lower where the phase path adds its coefficient
 LOG_MAGNITUDE_RANGE = (-14.0, 5.0)  # nepers
 LOW_GAIN_RANGE = (-4.0, 2.0)  # nepers, of the network's gain on the low bins
 POWER_FLOOR, POWER_LIMIT = 1e-8, 100.0  # of a compressed low bin, before it is expanded
-PHASOR_FLOOR = 1e-6  # added to the square of a direction's length
 
+# Excitation
 PITCHES, LOWEST_PITCH, HIGHEST_PITCH = 128, 60.0, 480.0  # Hz: steps of 1.6 %
 PHASE_STEPS = 4096  # of a turn
 LOBE_REACH = 1.5  # bins to each side of a harmonic, where the main lobe of the synthesis window ends
-EXCITATION_GAIN = (
-    2.5  # of their direction, before the network's: it makes up for some .4 of the network's own
-)
-EXCITATION_FLOOR = (
-    0.01  # added to the power of pulses in a bin: between harmonics there is no direction to follow
-)
+EXCITATION_GAIN = 2.5  # of its phasor, before the network's gain
+EXCITATION_FLOOR = 0.01  # added to its power in a bin: between harmonics no phasor is to be followed
 
-POSTFILTER_STRENGTH = 0.4  # by which the peaks of a decoded spectrum are raised: see `postfilter_contrast`
-POSTFILTER_CODEBOOKS = (12, 30)  # to the first it is whole, from the second on none
-POSTFILTER_LIMIT, POSTFILTER_FADE = 4000.0, 1000.0  # Hz: where it ends, and over how much it comes and goes
-PEAK_WIDTH, VALLEY_WIDTH = 150.0, 1550.0  # Hz, of the two means whose difference says where peaks are
+# Postfilter
+POSTFILTER_STRENGTH = 0.4  # by which the peaks of a decoded spectrum are raised
+POSTFILTER_CODEBOOKS = (12, 30)  # full strength up to the first number, none from the second on
+POSTFILTER_LIMIT, POSTFILTER_FADE = 4000.0, 1000.0  # Hz: where it ends, and the width of its edges
+PEAK_WIDTH, VALLEY_WIDTH = 150.0, 1550.0  # Hz, of the two means whose difference finds peaks
 POSTFILTER_FLOOR = 1e-9  # added to the power of a bin before its logarithm
 
 
 def synthesis_window(config: CodecConfig) -> np.ndarray:
-    """Square root of a periodic Hann window, [short_window]: its square overlaps to one."""
+    """Return the square root of a periodic Hann window, [short_window]: its square overlaps to one."""
     return np.sqrt(np.hanning(config.short_window + 1)[:-1]).astype(np.float32)
 
 
 def analysis_window(config: CodecConfig) -> np.ndarray:
-    """The long asymmetric window, [long_window], of unit energy."""
+    """Return the long asymmetric window of the encoder, [long_window], of unit energy."""
     rise, fall = 3 * config.spectral_hop, config.spectral_hop
     window = np.concatenate([np.hanning(2 * rise)[:rise], np.hanning(2 * fall)[fall:]])
     return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
@@ -74,10 +78,8 @@ def mel_filterbank(sample_rate: int, fft_length: int, bands: int) -> np.ndarray:
         fft_length: samples; the filters cover its `fft_length // 2 + 1` bins.
         bands: number of filters, spread up to half the sample rate.
     """
-    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(sample_rate / 2), bands + 2))
-    distances = edges - np.arange(fft_length // 2 + 1)[:, None] * sample_rate / fft_length
-    rising, falling = -distances[:, :-2] / np.diff(edges)[:-1], distances[:, 2:] / np.diff(edges)[1:]
-    return np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (edges[2:] - edges[:-2])
+    edges = _mel_edges(sample_rate, bands)
+    return _triangles(edges, sample_rate, fft_length) * 2.0 / (edges[2:] - edges[:-2])
 
 
 def band_weights(config: CodecConfig) -> np.ndarray:
@@ -85,13 +87,26 @@ def band_weights(config: CodecConfig) -> np.ndarray:
 
     Columns sum to one, so a band is a mean power per bin.
     """
-    weights = mel_filterbank(config.sample_rate, config.long_window, config.mel_bands)
+    edges = _mel_edges(config.sample_rate, config.mel_bands)
+    weights = _triangles(edges, config.sample_rate, config.long_window)
     weights += 1e-12  # a band narrower than a bin stays finite
     return (weights / weights.sum(axis=0)).astype(np.float32)
 
 
+def _triangles(edges: np.ndarray, sample_rate: int, fft_length: int) -> np.ndarray:
+    """Return triangles of height one between the edges, Hz [bands + 2]: float64 [bins, bands]."""
+    distances = edges - np.arange(fft_length // 2 + 1)[:, None] * sample_rate / fft_length
+    rising, falling = -distances[:, :-2] / np.diff(edges)[:-1], distances[:, 2:] / np.diff(edges)[1:]
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
+def _mel_edges(sample_rate: int, bands: int) -> np.ndarray:
+    """Return the edges of mel bands up to half the sample rate, Hz [bands + 2]."""
+    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(sample_rate / 2), bands + 2))
+
+
 def _hz_to_mel(frequency: float) -> float:
-    """Slaney's scale: 3 mel per 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4."""
+    """Convert to Slaney's scale: 3 mel per 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4."""
     return (
         15.0 + 27.0 * np.log(frequency / 1000.0) / np.log(6.4)
         if frequency >= 1000.0
@@ -104,7 +119,7 @@ def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
 
 
 def band_interpolation(config: CodecConfig) -> np.ndarray:
-    """Linear interpolation from mel bands to synthesis bins, [mel_bands, synthesis_bins]."""
+    """Return the linear interpolation from mel bands to synthesis bins, [mel_bands, synthesis_bins]."""
     weights = band_weights(config)
     centres = np.arange(len(weights)) @ weights / config.long_window  # cycles per sample
     bins = np.arange(config.synthesis_bins) / config.short_window
@@ -112,15 +127,15 @@ def band_interpolation(config: CodecConfig) -> np.ndarray:
 
 
 def noise_table(channels: int) -> np.ndarray:
-    """White Gaussian noise, [NOISE_PERIOD, channels], always the same."""
+    """Return white Gaussian noise, [NOISE_PERIOD, channels], always the same."""
     generator = np.random.Generator(np.random.Philox(key=48))
     return generator.standard_normal((NOISE_PERIOD, channels)).astype(np.float32)
 
 
 def random_phasors(config: CodecConfig) -> np.ndarray:
-    """Directions of the bins of white noise, complex64 [PHASOR_PERIOD, synthesis_bins], always the same.
+    """Return the phasors of white noise, complex64 [PHASOR_PERIOD, synthesis_bins], always the same.
 
-    They are of one signal, cut into frames as Synthesis adds them up again, so neighbouring frames fit each other.
+    They belong to one signal, cut into frames as the synthesis adds them up, so neighboring frames fit each other.
     """
     generator = np.random.Generator(np.random.Philox(key=49))
     signal = generator.standard_normal(PHASOR_PERIOD * config.spectral_hop)
@@ -130,39 +145,39 @@ def random_phasors(config: CodecConfig) -> np.ndarray:
 
 
 def noise_share(config: CodecConfig) -> np.ndarray:
-    """How much of noise is in the directions below `phasor_limit`, [phasor_bins], 0 .. 1."""
+    """Return the share of noise in the phasors below `phasor_limit`, [phasor_bins], 0 .. 1."""
     place = np.arange(config.phasor_bins) / config.phasor_bins
     return np.clip((place - PHASOR_FADE) / (1 - PHASOR_FADE), 0, 1).astype(np.float32)
 
 
 def magnitude_offset(config: CodecConfig) -> np.ndarray:
-    """Where the log-magnitude of each synthesis bin starts, above the decoded envelope."""
+    """Return where training starts the log-magnitude of each synthesis bin, above the decoded envelope."""
     offset = np.full(config.synthesis_bins, LOG_OF_MEAN, np.float32)
     offset[1 : 1 + config.phase_bins] -= LOW_BIN_DROP
     return offset
 
 
 def pitches() -> np.ndarray:
-    """The frequencies that pulses may have, Hz [PITCHES]."""
+    """Return the pitches of the excitation, Hz [PITCHES]."""
     return np.geomspace(LOWEST_PITCH, HIGHEST_PITCH, PITCHES)
 
 
 def half_steps(config: CodecConfig) -> np.ndarray:
-    """Of each pitch half of what the phase turns by from one spectral frame to the next, int32 [PITCHES]."""
+    """Return half of the phase step of each pitch between spectral frames, int32 [PITCHES]."""
     return np.rint(pitches() * config.spectral_hop / config.sample_rate / 2 * PHASE_STEPS).astype(np.int32)
 
 
 def phase_turns() -> np.ndarray:
-    """Cosine and sine of each phase, float32 [PHASE_STEPS, 2]."""
+    """Return cosine and sine of each phase, float32 [PHASE_STEPS, 2]."""
     angles = 2 * np.pi * np.arange(PHASE_STEPS) / PHASE_STEPS
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
 
 
 def harmonic_lobes(config: CodecConfig) -> np.ndarray:
-    """What each harmonic of each pitch gives to the bins below `phasor_limit`, float32 [PITCHES, bin, harmonic].
+    """Return what each harmonic adds to the bins below `phasor_limit`, float32 [PITCHES, bin, harmonic].
 
-    It is the main lobe of the synthesis window's transform, cos(pi u) / (1 - 4 u^2) at u bins from the harmonic; every
-    second bin with the other sign, as phases are those in the middle of a frame and a transform counts from its start.
+    It is the main lobe of the synthesis window's transform: cos(pi u) / (1 - 4 u^2) at u bins from the harmonic. Every
+    second bin has the other sign, since phases refer to the middle of a frame and a transform to its start.
     """
     width = config.sample_rate / config.short_window  # Hz, of a bin
     bins = np.arange(config.phasor_bins)
@@ -174,7 +189,7 @@ def harmonic_lobes(config: CodecConfig) -> np.ndarray:
 
 
 def postfilter_weights(config: CodecConfig) -> np.ndarray:
-    """How much of the emphasis each bin has, 0 .. 1, as many of the lowest synthesis bins as it looks at, [bin]."""
+    """Return how much of the postfilter each of the lowest synthesis bins has, 0 .. 1, [bin]."""
     width = config.sample_rate / config.short_window  # Hz, of a bin
     count = min(config.synthesis_bins, round((POSTFILTER_LIMIT + VALLEY_WIDTH / 2) / width))
     frequencies = np.arange(count) * width
@@ -183,12 +198,12 @@ def postfilter_weights(config: CodecConfig) -> np.ndarray:
 
 
 def postfilter_contrast(config: CodecConfig) -> np.ndarray:
-    """From the log-magnitudes of the lowest bins to how far their peaks rise and their valleys sink, [bin, bin].
+    """Return the matrix from log-powers of the lowest bins to their contrast, [bin, bin].
 
-    A mean over the neighbours of a bin minus one over its wider surroundings, as a matrix. To multiply a spectrum with
-    a power of this contrast is on magnitudes what the short-term postfilter of speech coders is on samples (Chen and
-    Gersho, Adaptive postfiltering for quality enhancement of coded speech, IEEE Trans. Speech and Audio Processing
-    3(1), 1995): coding noise is heard in the valleys, where the source has little to cover it.
+    The contrast is a mean over the neighbors of a bin minus one over its wider surroundings. A spectrum times a power
+    of it has higher peaks and lower valleys: on magnitudes what the short-term postfilter of speech coders does on
+    samples (Chen and Gersho, Adaptive postfiltering for quality enhancement of coded speech, IEEE Trans. Speech and
+    Audio Processing 3(1), 1995). Coding noise is most audible in the valleys, where the source masks little.
     """
     weights = postfilter_weights(config)
     places = np.arange(len(weights))
@@ -201,21 +216,37 @@ def postfilter_contrast(config: CodecConfig) -> np.ndarray:
 
 
 def postfilter_strength(num_codebooks: int) -> float:
-    """How strong the emphasis is on what so many codes of a frame stand for; of none, in a loss, as of few."""
+    """Return the strength of the postfilter for frames of so many codebooks; 0 codebooks count as few."""
     return float(POSTFILTER_STRENGTH * np.interp(num_codebooks, POSTFILTER_CODEBOOKS, (1.0, 0.0)))
 
 
 class LatentBlock(NamedTuple):
-    """Some of the latents, side by side: how many, and the variance that they have in the mean."""
+    """Neighboring latents: how many, and their mean variance."""
 
     dim: int
     variance: float
 
 
 def latent_blocks(config: CodecConfig) -> tuple[LatentBlock, ...]:
-    """Envelope, phase and detail; the mean variance of the first two is one."""
+    """Return envelope, phase and detail; the mean variance of the first two together is one."""
     dims = config.envelope_dim, config.phase_dim, config.detail_dim
     shares = 1 - PHASE_SHARE, PHASE_SHARE, DETAIL_SHARE
     return tuple(
         LatentBlock(dim, share * config.core_dim / dim) for dim, share in zip(dims, shares, strict=True)
     )
+
+
+def to_mid_and_side(samples: np.ndarray) -> np.ndarray:
+    """Return half the sum and half the difference of two channels, [time, 2]; other channels as they are."""
+    if samples.shape[1] != 2:
+        return samples
+    left, right = samples.T
+    return np.stack([(left + right) / 2, (left - right) / 2], axis=1)
+
+
+def to_left_and_right(samples: np.ndarray) -> np.ndarray:
+    """Undo `to_mid_and_side`."""
+    if samples.shape[1] != 2:
+        return samples
+    mid, side = samples.T
+    return np.stack([mid + side, mid - side], axis=1)

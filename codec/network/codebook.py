@@ -1,8 +1,8 @@
-"""What a codebook does, as pure functions on tensors: find, count, move, restart, begin.
+"""What a codebook does, as pure functions on tensors: search, count, move, revive, start.
 
-A codebook moves by the moving averages of van den Oord et al. 2017 (arXiv 1711.00937, appendix A.1): of every codeword
-the number of vectors that chose it (`counts`, N there) and their sum (`sums`, m there); the codeword is their quotient.
-The averages are stored raw, and smoothed only where the quotient is taken.
+A codebook follows moving averages (van den Oord et al. 2017, arXiv 1711.00937, appendix A.1). For every codeword they
+hold the number of vectors that chose it (`counts`, N there) and the sum of these vectors (`sums`, m there). The
+codeword is their quotient. The averages are stored raw, and smoothed only where the quotient is taken.
 """
 
 from __future__ import annotations
@@ -16,32 +16,47 @@ from codec.network.streaming import Tensor
 
 SMOOTHING = 1e-5  # Laplace smoothing of the counts
 GOLDEN_RATIO = 0.6180339887498949
-DEAD_SHARE = 0.1  # a codeword used less than this share of the mean is restarted
+DEAD_SHARE = 0.1  # a codeword used less than this share of the mean is dead
+VECTORS_PER_CLUSTER = 24  # that k-means iterates on
+ROWS_PER_SEARCH = 4096  # so that the table of distances stays small
 
 
 class Averages(NamedTuple):
-    """Of each codeword: counts [codebook, size], and sums of the vectors that chose it [codebook, size, dim]."""
+    """Moving averages of every codeword: counts [codebook, size], sums of vectors [codebook, size, dim]."""
 
     counts: Tensor
     sums: Tensor
 
 
-def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codeword, Euclidean, in float32: [rows, dim], [size, dim] -> int32 [rows].
+def first_smallest(scores: Tensor) -> Tensor:
+    """Return the index of the first of the smallest numbers in the last axis, int32 [...].
 
-    The first of equally near ones. Two plain reductions find it sooner than TensorFlow's argmin does on a CPU.
+    LiteRT cannot run Keras' argmin, and on a CPU two reductions are faster than TensorFlow's.
     """
-    distances = ops.sum(codebook * codebook, axis=-1) - 2 * ops.matmul(vectors, ops.transpose(codebook))
-    least, last = ops.min(distances, axis=-1, keepdims=True), codebook.shape[0] - 1
-    numbers = np.arange(last + 1, dtype=np.float32)
-    return ops.cast(ops.min(ops.where(distances <= least, numbers, float(last)), axis=-1), "int32")
+    numbers = np.arange(scores.shape[-1], dtype=np.float32)
+    smallest = scores <= ops.min(scores, axis=-1, keepdims=True)
+    return ops.cast(ops.min(ops.where(smallest, numbers, numbers[-1]), axis=-1), "int32")
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the index of the nearest codeword, Euclidean; the first of equally near ones.
+
+    This is the only nearest-codeword search of the Keras model, in training and in what is exported.
+
+    Shapes:
+        vectors:  float32 [rows, dim]
+        codebook: float32 [size, dim]
+        returns:  int32 [rows]
+    """
+    squares = ops.sum(codebook * codebook, axis=-1)
+    return first_smallest(squares - ops.matmul(vectors, 2 * ops.transpose(codebook)))
 
 
 def count(vectors: Tensor, codes: Tensor, weights: Tensor, size: int) -> Averages:
-    """Counts and sums over a batch, for several codebooks at once.
+    """Return counts and sums over a batch, for several codebooks together.
 
     Args:
-        vectors: [codebook, rows, dim], what each codebook was given.
+        vectors: [codebook, rows, dim], the input of each codebook.
         codes: int32 [codebook, rows].
         weights: [codebook, rows]; 0 leaves a row out.
         size: codewords of a codebook.
@@ -56,12 +71,16 @@ def count(vectors: Tensor, codes: Tensor, weights: Tensor, size: int) -> Average
     return Averages(totals[..., 0], totals[..., 1:])
 
 
-def candidates(vectors: Tensor, weights: Tensor, size: int) -> Tensor:
-    """For each codeword a vector where it may start again, [codebook, size, dim], among the rows that count.
+def replacement_vectors(vectors: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Return, for each codeword, an input vector where it may be revived: [codebook, size, dim].
 
-    They are spread over the rows by multiples of the golden ratio; a shuffled batch needs no other chance. `vectors`
-    [codebook, rows, dim] and `weights` [codebook, rows] are those of `count`; a codebook for which no row counts gets
-    vectors of no meaning.
+    Multiples of the golden ratio spread them over the rows with a weight; a shuffled batch needs no other chance. A
+    codebook without such rows gets vectors of no meaning.
+
+    Args:
+        vectors: [codebook, rows, dim], as for `count`.
+        weights: [codebook, rows], as for `count`.
+        size: codewords of a codebook.
     """
     books, dim = vectors.shape[0], vectors.shape[-1]
     spread = (np.arange(1, size + 1) * GOLDEN_RATIO % 1).astype(np.float32)
@@ -76,68 +95,73 @@ def candidates(vectors: Tensor, weights: Tensor, size: int) -> Tensor:
 
 
 def move(averages: Averages, batch: Averages, decay: float) -> Averages:
-    """One step of the moving averages."""
+    """Return the moving averages after one batch."""
     return Averages(
         decay * averages.counts + (1 - decay) * batch.counts, decay * averages.sums + (1 - decay) * batch.sums
     )
 
 
 def codewords(averages: Averages) -> Tensor:
-    """The codebooks that the averages stand for, [codebook, size, dim]."""
+    """Return the codebooks that the averages stand for, [codebook, size, dim]."""
     total, size = ops.sum(averages.counts, axis=-1, keepdims=True), averages.counts.shape[-1]
     smoothed = (averages.counts + SMOOTHING) * total / (total + size * SMOOTHING)
     return averages.sums / smoothed[..., None]
 
 
-def restart(averages: Averages, fresh: Tensor, batch: Averages) -> Averages:
-    """Put codewords that hardly anything chooses where vectors are: at `fresh`, see `candidates`.
+def revive(averages: Averages, replacements: Tensor, batch: Averages) -> Averages:
+    """Move dead codewords to input vectors.
 
-    A restarted codeword begins with the mean count, so it has time to be found. Codebooks for which nothing counted
-    in this batch stay as they are.
+    A revived codeword starts with the mean count, so it has time to be used. Codebooks that counted nothing in this
+    batch stay as they are.
+
+    Args:
+        averages: the moving averages.
+        replacements: [codebook, size, dim], from `replacement_vectors`.
+        batch: what this batch counted.
     """
     mean = ops.mean(averages.counts, axis=-1, keepdims=True)
     counted = ops.sum(batch.counts, axis=-1, keepdims=True) > 0
     dead = ops.logical_and(averages.counts < DEAD_SHARE * mean, counted)
     return Averages(
         ops.where(dead, mean, averages.counts),
-        ops.where(dead[..., None], fresh * mean[..., None], averages.sums),
+        ops.where(dead[..., None], replacements * mean[..., None], averages.sums),
     )
 
 
 def usage(counts: Tensor) -> Tensor:
-    """Share of the codewords of each codebook that are in use: chosen at least a tenth as often as the mean."""
+    """Return the share of the codewords of each codebook that are in use: a tenth of the mean count or more."""
     return ops.mean(
         ops.cast(counts >= DEAD_SHARE * ops.mean(counts, axis=-1, keepdims=True), "float32"), axis=-1
     )
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """Exponential of the entropy of the counts of each codebook: how many codewords are in effect in use."""
+    """Return exp(entropy) of the counts of each codebook: how many codewords are in effective use."""
     shares = counts / ops.maximum(ops.sum(counts, axis=-1, keepdims=True), 1e-10)
     return ops.exp(-ops.sum(shares * ops.log(shares + 1e-10), axis=-1))
 
 
 def kmeans(vectors: np.ndarray, size: int, iterations: int, generator: np.random.Generator) -> np.ndarray:
-    """Lloyd's algorithm from random vectors: float32 [rows, dim] -> [size, dim].
+    """Cluster vectors by Lloyd's algorithm from random centers: float32 [rows, dim] -> [size, dim].
 
-    Iterates on 24 vectors a cluster, then once on all. Empty clusters begin again at random vectors.
+    It iterates on 24 vectors a cluster, then once on all. Empty clusters restart at random vectors.
     """
-    few = vectors[generator.permutation(len(vectors))[: 24 * size]]
-    centres = few[generator.choice(len(few), size, replace=len(few) < size)]
+    few = vectors[generator.permutation(len(vectors))[: VECTORS_PER_CLUSTER * size]]
+    centers = few[generator.choice(len(few), size, replace=len(few) < size)]
     for rows in [few] * iterations + [vectors]:
-        codes = _nearest_rows(rows, centres)
+        codes = _nearest_rows(rows, centers)
         counts, order = np.bincount(codes, minlength=size), np.argsort(codes, kind="stable")
         used = np.flatnonzero(counts)
-        centres = rows[generator.integers(len(rows), size=size)]
+        centers = rows[generator.integers(len(rows), size=size)]
         starts = np.cumsum(counts)[used] - counts[used]
-        centres[used] = np.add.reduceat(rows[order], starts) / counts[used, None]
-    return centres
+        centers[used] = np.add.reduceat(rows[order], starts) / counts[used, None]
+    return centers
 
 
 def residual_kmeans(
     vectors: np.ndarray, shape: tuple[int, int], iterations: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """K-means of what the stages before left: float32 [rows, dim], (stages, size) -> [stages, size, dim]."""
+    """Cluster the residuals of each stage: float32 [rows, dim], shape (stages, size) -> [stages, size, dim]."""
     stages, size = shape
     codebooks = []
     for _ in range(stages):
@@ -146,9 +170,7 @@ def residual_kmeans(
     return np.stack(codebooks)
 
 
-def _nearest_rows(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """`nearest` in numpy, block by block so that the table of distances stays small."""
-    squares = np.sum(centres * centres, axis=-1)
-    blocks = range(0, len(vectors), 4096)
-    codes = [np.argmin(squares - 2 * vectors[start : start + 4096] @ centres.T, axis=-1) for start in blocks]
-    return np.concatenate(codes)
+def _nearest_rows(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Run `nearest` block by block, so that the table of distances stays small."""
+    blocks = (vectors[start : start + ROWS_PER_SEARCH] for start in range(0, len(vectors), ROWS_PER_SEARCH))
+    return np.concatenate([ops.convert_to_numpy(nearest(block, centers)) for block in blocks])

@@ -1,7 +1,7 @@
-"""The few parts the encoder and the decoder are made of.
+"""The layers of `codec.architecture` in Keras.
 
-Keras has no causal padding for its depthwise convolution, and none that remembers. Here a layer keeps the last
-`kernel_size - 1` input steps as its state and puts them in front of the next block:
+Keras has no causal padding for its depthwise convolution, and no convolution with memory. Here a layer keeps the last
+`kernel_size - 1` input frames as its state and puts them in front of the next block:
 
     state        block             a kernel of 4 sees
     s s s        x x x x x         s s s x -> y0
@@ -10,30 +10,23 @@ Keras has no causal padding for its depthwise convolution, and none that remembe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from codec import architecture
 from codec.dsp import NORM_EPSILON
-from codec.network.streaming import Pointwise, State, StreamingLayer, Tensor
+from codec.network.streaming import Pointwise, Serial, State, StreamingLayer, Tensor
+
+INITIALIZERS = {"glorot": "glorot_uniform", "zeros": "zeros"}
+SMALL_DEVIATION = 0.02
 
 
-def dense(width: int, **kwargs: Any) -> Pointwise:
-    """A linear map of each step alone."""
-    return Pointwise(keras.layers.Dense(width, **kwargs), dtype=kwargs.get("dtype"))
-
-
-def layer_norm(**kwargs: Any) -> Pointwise:
-    """LayerNorm of each step alone: normalising over time could not be streamed."""
-    return Pointwise(
-        keras.layers.LayerNormalization(epsilon=NORM_EPSILON, **kwargs), dtype=kwargs.get("dtype")
-    )
-
-
-class _CausalWindow(StreamingLayer):
-    """A layer whose every output step sees `context` input steps of the past besides its own."""
+class CausalWindow(StreamingLayer):
+    """A layer whose every output frame sees `context` earlier input frames besides its own."""
 
     context: int
 
@@ -43,13 +36,13 @@ class _CausalWindow(StreamingLayer):
     def initial_state(self, batch_size: int | Tensor) -> State:
         return ops.zeros((batch_size, self.context, self.channels), self.compute_dtype)
 
-    def _extend(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Put the past in front: [batch, context + time, channels], and its last `context` steps."""
+    def extend(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Put the earlier frames in front: [batch, context + time, channels], and the last `context` of them."""
         x = ops.concatenate([state, ops.cast(x, self.compute_dtype)], axis=1)
         return x, x[:, ops.shape(x)[1] - self.context :]
 
 
-class CausalConv1D(_CausalWindow):
+class CausalConv1D(CausalWindow):
     """A convolution over time that never looks ahead.
 
     Shapes:
@@ -71,31 +64,28 @@ class CausalConv1D(_CausalWindow):
         return (*input_shape[:-1], self.filters)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        x, state = self._extend(x, state)
+        x, state = self.extend(x, state)
         return self.conv(x), state
 
 
-class ConvNeXtBlock(_CausalWindow):
-    """Mix over time, channel by channel; then over channels, step by step; and add (Liu et al. 2022, arXiv 2201.03545).
-
-        x -> depthwise conv k7 -> LayerNorm -> Dense h -> GELU -> Dense d -> scale -> + x
+class ConvNeXtBlock(CausalWindow):
+    """The block that `codec.architecture.Block` describes.
 
     Shapes:
-        x, y:  [batch, time, dim]
-        state: [batch, kernel_size - 1, dim]
-
-    Args:
-        expansion: h in percent of d.
+        x, y:  [batch, time, width]
+        state: [batch, kernel_size - 1, width]
     """
 
-    def __init__(self, dim: int, kernel_size: int = 7, expansion: int = 200, **kwargs: Any) -> None:
+    def __init__(
+        self, width: int, hidden: int, kernel_size: int = architecture.KERNEL_SIZE, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.context = kernel_size - 1
         policy = self.dtype_policy
         self.mix = keras.layers.DepthwiseConv1D(kernel_size, dtype=policy)
         self.norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=policy)
-        self.expand = keras.layers.Dense(expansion * dim // 100, dtype=policy)
-        self.project = keras.layers.Dense(dim, dtype=policy)
+        self.expand = keras.layers.Dense(hidden, dtype=policy)
+        self.project = keras.layers.Dense(width, dtype=policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
@@ -108,14 +98,76 @@ class ConvNeXtBlock(_CausalWindow):
         return input_shape
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        extended, state = self._extend(x, state)
+        extended, state = self.extend(x, state)
         y = self.expand(self.norm(self.mix(extended)))
         y = self.project(ops.gelu(y, approximate=True))
         return ops.cast(x, y.dtype) + ops.cast(self.scale, y.dtype) * y, state
 
 
-def first_largest(scores: Tensor) -> Tensor:
-    """Index of the first of the largest numbers, int32 [...]: Keras' argmax masks bits, which LiteRT cannot."""
-    numbers = np.arange(scores.shape[-1], dtype=np.float32)
-    largest = scores >= ops.max(scores, axis=-1, keepdims=True)
-    return ops.cast(ops.min(ops.where(largest, numbers, numbers[-1]), axis=-1), "int32")
+class PairFrames(StreamingLayer):
+    """Join two frames into one: [batch, 2 n, width] -> [batch, n, 2 width]."""
+
+    stride = Fraction(2)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, 2 * (input_shape[-1] or 0))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return pair(x), state
+
+
+class SplitFrames(StreamingLayer):
+    """Split a frame into two: [batch, n, 2 width] -> [batch, 2 n, width]."""
+
+    stride = Fraction(1, 2)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], None, (input_shape[-1] or 0) // 2)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return split(x), state
+
+
+def pair(x: Tensor) -> Tensor:
+    """Join two frames into one: [batch, 2 n, width] -> [batch, n, 2 width]."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, 2 * x.shape[-1]))
+
+
+def split(x: Tensor) -> Tensor:
+    """Split a frame into two: [batch, n, 2 width] -> [batch, 2 n, width]."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1] // 2))
+
+
+def dense(layer: architecture.Dense, dtype: Any) -> keras.layers.Dense:
+    """Return the built Keras layer of a description."""
+    initial = INITIALIZERS.get(layer.initial) or keras.initializers.RandomNormal(stddev=SMALL_DEVIATION)
+    name = layer.name.rsplit(".", 1)[-1]
+    made = keras.layers.Dense(
+        layer.outputs, use_bias=layer.bias, kernel_initializer=initial, dtype=dtype, name=name
+    )
+    made.build((None, None, layer.inputs))
+    return made
+
+
+def streaming(layer: architecture.Layer, dtype: Any) -> StreamingLayer:
+    """Return the Keras layer of a description, under its name."""
+    name = layer.name
+    match layer:
+        case architecture.Dense():
+            return Pointwise(dense(layer, dtype), name=name, dtype=dtype)
+        case architecture.Norm():
+            norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=dtype)
+            return Pointwise(norm, name=name, dtype=dtype)
+        case architecture.Conv():
+            return CausalConv1D(layer.outputs, layer.kernel_size, name=name, dtype=dtype)
+        case architecture.Block():
+            return ConvNeXtBlock(layer.width, layer.hidden, layer.kernel_size, name=name, dtype=dtype)
+        case architecture.Pair():
+            return PairFrames(name=name, dtype=dtype)
+        case architecture.Split():
+            return SplitFrames(name=name, dtype=dtype)
+
+
+def serial(layers: Sequence[architecture.Layer], dtype: Any) -> Serial:
+    """Return the Keras layers of a list of descriptions, in series."""
+    return Serial([streaming(layer, dtype) for layer in layers], dtype=dtype)

@@ -12,7 +12,7 @@ Levels: white noise of variance v has E|X|^2 = v in the long window and v / 2 in
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -31,8 +31,16 @@ from codec.dsp import (
 from codec.network.streaming import State, StreamingLayer, Tensor
 
 
+class FeatureSlices(NamedTuple):
+    """Where each kind of feature stands in the output of `Analysis`."""
+
+    spectrum: slice
+    bands: slice
+    low_bins: slice
+
+
 def compress(real: Tensor, imaginary: Tensor, power: float) -> tuple[Tensor, Tensor]:
-    """X |X|^power for a complex X given as two tensors; finite at zero."""
+    """Return X |X|^power for a complex X given as two tensors; finite at zero."""
     gain = ops.exp((power / 2) * ops.log(real * real + imaginary * imaginary + MAGNITUDE_FLOOR))
     return real * gain, imaginary * gain
 
@@ -40,27 +48,31 @@ def compress(real: Tensor, imaginary: Tensor, power: float) -> tuple[Tensor, Ten
 class Analysis(StreamingLayer):
     """Audio to spectral features.
 
+    The features are the compressed spectrum, the scaled log energies of the mel bands, and the compressed low bins of
+    the short window. Of complex numbers, real parts come before imaginary parts.
+
     Shapes:
         x:     [batch, time, 1], time a multiple of `spectral_hop`
-        y:     [batch, spectral frame, features]: re and im of the compressed spectrum, scaled log energies of the mel
-               bands, re and im of the compressed low bins of the short window; `slices` says where
+        y:     [batch, spectral frame, features]
         state: [batch, 3 * spectral_hop], the last samples
+
+    Attributes:
+        slices: where each kind of feature stands in y.
     """
 
     def __init__(self, config: CodecConfig, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.config = config
         self.stride = Fraction(config.spectral_hop)
-        self.window, self.short_window = analysis_window(config), synthesis_window(config)
+        self.window = analysis_window(config)
+        self.short_window = (synthesis_window(config) / np.sqrt(config.short_window)).astype(np.float32)
         self.bands = band_weights(config)
         sizes = (2 * config.spectrum_bins, config.mel_bands, 2 * config.phase_bins)
-        ends = np.cumsum(sizes)
-        self.slices = tuple(
-            slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)
-        )  # spectrum, bands, low bins
+        ends = [int(end) for end in np.cumsum(sizes)]
+        self.slices = FeatureSlices(*map(slice, [0, *ends[:-1]], ends))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], None, self.slices[-1].stop)
+        return (input_shape[0], None, self.slices.low_bins.stop)
 
     def initial_state(self, batch_size: int | Tensor) -> State:
         return ops.zeros((batch_size, 3 * self.config.spectral_hop), "float32")
@@ -71,17 +83,16 @@ class Analysis(StreamingLayer):
         blocks = ops.reshape(samples, (ops.shape(samples)[0], -1, hop))
         count = ops.shape(blocks)[1] - 3
         frames = ops.concatenate([blocks[:, i : i + count] for i in range(4)], axis=-1)
-        features = ops.concatenate(
-            [*self._long_features(frames), *self._low_bins(frames[..., 2 * hop :])], axis=-1
-        )
+        low_bins = self._low_bins(frames[..., 2 * hop :])
+        features = ops.concatenate([*self._long_features(frames), *low_bins], axis=-1)
         return features, samples[:, ops.shape(samples)[1] - 3 * hop :]
 
     def rfft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part of the bins, [..., time] -> [..., time // 2 + 1]."""
+        """Return real and imaginary parts of the bins, [..., time] -> [..., time // 2 + 1]."""
         return ops.rfft(frames)
 
     def _long_features(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """Compressed complex bins below `spectrum_limit`, and scaled log energies of all bands."""
+        """Return the compressed bins below `spectrum_limit`, and scaled log energies of all bands."""
         real, imaginary = self.rfft(frames * self.window)
         power = ops.matmul(real * real + imaginary * imaginary, self.bands)
         bins = self.config.spectrum_bins
@@ -89,10 +100,8 @@ class Analysis(StreamingLayer):
         return (*spectrum, 0.5 * BAND_SCALE * ops.log(power + BAND_FLOOR))
 
     def _low_bins(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Compressed bins 1, 2, .. of the short window: what the phase path carries."""
-        real, imaginary = self.rfft(
-            frames * (self.short_window / np.sqrt(self.config.short_window)).astype(np.float32)
-        )
+        """Return the compressed bins 1, 2, ... of the short window, which the phase path carries."""
+        real, imaginary = self.rfft(frames * self.short_window)
         low = slice(1, 1 + self.config.phase_bins)
         return compress(real[..., low], imaginary[..., low], PHASE_POWER)
 
@@ -100,7 +109,7 @@ class Analysis(StreamingLayer):
 class Synthesis(StreamingLayer):
     """A spectrum to audio: inverse real FFT, window, overlap-add.
 
-    Frame t covers blocks t-1 and t; block t-1 is complete once frame t is there, so the audio lags one block behind.
+    Frame t covers blocks t-1 and t. Block t-1 is complete once frame t is there, so the audio lags by one block.
 
     Shapes:
         x:     [batch, spectral frame, 2 * synthesis_bins], real parts then imaginary parts
@@ -131,5 +140,5 @@ class Synthesis(StreamingLayer):
         return ops.reshape(blocks, (ops.shape(blocks)[0], -1, 1)), tails[:, count - 1 :]
 
     def irfft(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Samples of a spectrum, [..., synthesis_bins] -> [..., short_window]."""
+        """Return the samples of a spectrum, [..., synthesis_bins] -> [..., short_window]."""
         return ops.irfft((real, imaginary), fft_length=self.config.short_window)

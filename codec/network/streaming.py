@@ -1,10 +1,10 @@
-"""What a streaming layer promises, and how layers are put one after another.
+"""The contract of a streaming layer, and layers in series.
 
     y, state = layer.step(x, state)        x: [batch, time, channels]
     y        = layer(x)                    the same as one `step` from silence
 
-State is passed in and handed back, never hidden, so one model serves any number of streams. The contract is that
-of sequence-layers (Google, 2023); `tests/contract.py` holds every layer of this project to it.
+State is an argument and a result, never hidden, so one model serves any number of streams. The contract is that of
+sequence-layers (Google, 2023); `tests/support/contract.py` holds every layer of this project to it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class StreamingLayer(keras.layers.Layer):
     """A layer over time that never looks ahead.
 
     Attributes:
-        stride: input steps per output step; below one where the layer makes more steps than it takes. The time of
-            `x` must be a multiple of its numerator.
-        latency: output steps by which the output lags behind the input.
+        stride: input frames per output frame, below one where the layer gives more frames than it takes. The
+            number of input frames must be a multiple of its numerator.
+        latency: output frames by which the output lags the input.
     """
 
     stride: Fraction = Fraction(1)
     latency: Fraction | int = 0
 
     def initial_state(self, batch_size: int | Tensor) -> State:
-        """The state of silence before the first step; empty where a layer looks at one step only."""
+        """Return the state after silence; empty for a layer that sees one frame at a time."""
         return ()
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -44,7 +44,7 @@ class StreamingLayer(keras.layers.Layer):
 
 
 class Pointwise(StreamingLayer):
-    """Any Keras layer that works on each step alone, such as Dense or LayerNormalization."""
+    """A Keras layer that works on each frame alone, such as Dense or LayerNormalization."""
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -61,7 +61,7 @@ class Pointwise(StreamingLayer):
 
 
 class Serial(StreamingLayer):
-    """Layers one after another; strides multiply, and a latency counts in the steps of the layers behind it."""
+    """Layers in series. Strides multiply; a latency counts in the frames of the layers after it."""
 
     def __init__(self, layers: list[StreamingLayer], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -85,8 +85,8 @@ class Serial(StreamingLayer):
         return tuple(layer.initial_state(batch_size) for layer in self.layers)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        after = []
+        states = []
         for layer, before in zip(self.layers, state, strict=True):
-            x, new = layer.step(x, before)
-            after.append(new)
-        return x, tuple(after)
+            x, after = layer.step(x, before)
+            states.append(after)
+        return x, tuple(states)

@@ -1,27 +1,28 @@
-"""The search for the codes of a residual stack: the best few sums of codewords go on from stage to stage, not one.
+"""A beam search for the codes of a residual stack: the best few sums of codewords continue from stage to stage.
 
-The nearest codeword of a stage need not be the best one for the stages after it. Whoever goes on with several
-candidates finds closer sums, in the same format: any decoder reads them (arXiv 2509.19186, beam search over stages).
+The nearest codeword of a stage need not be the best one for the later stages. A search with several candidates finds
+closer sums in the same format: any decoder reads them (arXiv 2509.19186, beam search over stages).
 
     stage 0        stage 1          stage 2
     r - a ----+--> r - a - c ---+-> ..
-    r - b ----+--> r - b - d ---+-> ..      of candidates * codebook_size sums, the nearest to the row go on
+    r - b ----+--> r - b - d ---+-> ..      of candidates * codebook_size sums, the nearest to the row continue
 
-A candidate is a row (1, e, x): x is what its codewords leave, e = |x|^2. Times (|c|^2, 1, -2 c), the column of a table
-for each codeword c, that is |x - c|^2: one product gives all distances, and the least are taken one by one.
+A candidate is a row (1, e, x): x is what its codewords leave of the target, e = |x|^2. The table of a stage has a
+column (|c|^2, 1, -2 c) for each codeword c. The product of both is |x - c|^2, so one matrix product gives all
+distances; the smallest are taken one by one.
 
-Squared error of the latents and time of this search, relative to one candidate, with which it takes an eighth of the
-time of `lamella compress`; 28 validation clips of speech and music, at 12 codebooks (in brackets 24):
+The table has squared error of the latents and time of the search, relative to one candidate, which takes an eighth of
+the time of `lamella compress`. Measured on 28 validation clips at 12 codebooks (in brackets 24):
 
     effort of the command      0      1             2             3
     candidates                 1      2             4             8
     squared error              1      .91 (.83)     .85 (.72)     .81 (.65)
     time of the search         1      1.7           2.9           6.0
 
-Where frames are predicted from each other, `BeamSearch.follow` searches along them too.
+`BeamSearch.follow` also searches along frames that are predicted from each other.
 
-The first codes of a row searched to its end are hardly worse than those searched for alone: of 24, the first 12
-leave .87 of what one candidate leaves, instead of .85. So a bitrate may still be lowered without coding anew.
+The first codes of a row that was searched to its end are hardly worse than those searched alone: of 24 codes, the first
+12 leave .87 of what one candidate leaves, instead of .85. So a bitrate can still be lowered without coding again.
 """
 
 from __future__ import annotations
@@ -32,92 +33,99 @@ from typing import NamedTuple
 import numpy as np
 
 CANDIDATES = 4  # by default
-ROWS_AT_ONCE = 100  # so that their distances, 400 KiB a candidate, stay in the cache
-LEADING = 2  # columns of a candidate before what is left
+ROWS_PER_SEARCH = 100  # so that their distances, 400 KiB a candidate, stay in the cache
+LEADING = 2  # columns of a candidate before the residual
 
 
 class Paths(NamedTuple):
-    """The best few paths for each row, in no order."""
+    """The best few paths of each row, in no order."""
 
     codes: np.ndarray  # int32 [rows, path, stage]
-    left: np.ndarray  # float32 [rows, path, dim]
-    errors: np.ndarray  # float32 [rows, path], the squares of what is left, summed
+    left: np.ndarray  # float32 [rows, path, dim], the residual
+    errors: np.ndarray  # float32 [rows, path], squared length of the residual
 
 
-class Followed(NamedTuple):
+class FramePath(NamedTuple):
     """The best path along frames that are predicted from each other."""
 
     codes: np.ndarray  # int32 [rows, frame, stage]
-    bases: np.ndarray  # float32 [rows, frame, dim], what each frame is decoded to
+    bases: np.ndarray  # float32 [rows, frame, dim], the decoded frames
 
 
 class BeamSearch:
-    """Codebooks made ready for the search.
+    """Codebooks with the tables of the search.
 
     Args:
         codebooks: codewords, float32 [stage, codebook_size, dim].
-        candidates: kept at every stage but the last. One: the nearest codeword of each stage.
+        candidates: kept at every stage but the last. With one, each stage takes its nearest codeword.
     """
 
     def __init__(self, codebooks: np.ndarray, candidates: int) -> None:
         self._codebooks, self._candidates = codebooks, candidates
         squares = np.sum(codebooks * codebooks, axis=-1)[:, None]
-        # In order: with tables left transposed, products of a few rows take six times as long.
+        # In C order: with transposed tables, products of a few rows take six times as long.
         turned = np.multiply(codebooks.transpose(0, 2, 1), np.float32(-2), order="C")
         parts = [squares, np.ones_like(squares), turned]
         self._tables = np.concatenate(parts, axis=1)  # [stage, LEADING + dim, codebook_size]
 
     def search(self, rows: np.ndarray, stages: range) -> np.ndarray:
-        """Codes of rows [rows, dim] in some of the stages, int32 [rows, stage].
+        """Return the codes of rows [rows, dim] in the given stages, int32 [rows, stage].
 
-        Of those stages, codewords are zero in dimensions that rows lack.
+        Rows may lack the last dimensions where the codewords of all these stages are zero.
         """
         codes = np.empty((len(rows), len(stages)), np.int32)
-        room = self._room(min(len(rows), ROWS_AT_ONCE))
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
+        room = self._room(min(len(rows), ROWS_PER_SEARCH))
+        for start in range(0, len(rows), ROWS_PER_SEARCH):
+            part = slice(start, start + ROWS_PER_SEARCH)
             codes[part] = self._descend(rows[part], stages, self._candidates, 1, room).codes[:, 0]
         return codes
 
-    def follow(self, frames: np.ndarray, base: np.ndarray, prediction: np.ndarray, stages: range) -> Followed:
-        """Codes of frames [rows, frame, dim], each as its difference from the base before it times a matrix [dim, dim].
+    def follow(
+        self, frames: np.ndarray, base: np.ndarray, prediction: np.ndarray, stages: range
+    ) -> FramePath:
+        """Return the codes of frames that are each predicted from the previous one.
 
-        The sum that is nearest to a frame need not be the one from which those after it are predicted best. So as many
-        paths as candidates go on from frame to frame, and at the end the best is known (the M-algorithm: Anderson and
-        Mohan, Sequential coding algorithms: a survey and cost analysis, IEEE Trans. Communications 32(2), 1984).
-        With 4 candidates the squared error of the base, in seconds of 14 validation clips of speech, is .91 of what it
-        is when each frame is searched by itself; with the nearest codewords alone it is 1.08.
+        The sum nearest to a frame need not be the one that predicts the next frames best. So several paths continue
+        from frame to frame, and the best is chosen at the end (the M-algorithm: Anderson and Mohan, Sequential coding
+        algorithms: a survey and cost analysis, IEEE Trans. Communications 32(2), 1984). Measured with 4 candidates on
+        14 validation clips of speech: the squared error of the base is .91 of that of a search frame by frame.
+
+        Args:
+            frames: targets [rows, frame, dim].
+            base: the base before the first frame, [rows, dim].
+            prediction: [dim, dim]; a frame is predicted as the base before it times this matrix.
+            stages: that code the difference.
         """
         rows, count, dim = frames.shape
-        if count == 1:  # a live step: there is nothing to look ahead to
+        if count == 1:  # a live step: there are no later frames
             differences = frames[:, 0] - base @ prediction
-            found = self._descend(differences, stages, self._candidates, 1, self._room(rows))
-            return Followed(found.codes, frames - found.left)
+            paths = self._descend(differences, stages, self._candidates, 1, self._room(rows))
+            return FramePath(paths.codes, frames - paths.left)
         bases, errors, steps = base[:, None], np.zeros((rows, 1), np.float32), []
         room = self._room(rows * self._candidates)
         for frame in range(count):
             target = frames[:, frame, None]
             differences = (target - bases @ prediction).reshape(-1, dim)
             branches = min(self._candidates, max(2, self._candidates // 2)) if frame else self._candidates
-            found = self._descend(differences, stages, branches, branches, room)
-            branches = found.errors.shape[1]
-            totals = (errors[..., None] + found.errors.reshape(rows, -1, branches)).reshape(rows, -1)
+            paths = self._descend(differences, stages, branches, branches, room)
+            branches = paths.errors.shape[1]
+            totals = (errors[..., None] + paths.errors.reshape(rows, -1, branches)).reshape(rows, -1)
             best = np.argsort(totals, axis=1, kind="stable")[:, : self._candidates]
             errors = np.take_along_axis(totals, best, axis=1)
-            bases = target - _taken(found.left, best)
-            steps.append((best // branches, _taken(found.codes, best), bases))
+            bases = target - _taken(paths.left, best)
+            steps.append((best // branches, _taken(paths.codes, best), bases))
         return _traced(
-            steps, errors, Followed(np.empty((rows, count, len(stages)), np.int32), np.empty_like(frames))
+            steps, errors, FramePath(np.empty((rows, count, len(stages)), np.int32), np.empty_like(frames))
         )
 
     def _room(self, rows: int) -> np.ndarray:
-        """Where distances are written, the same memory for all stages."""
+        """Return memory for distances, shared by all stages."""
         return np.empty((rows * self._candidates, self._tables.shape[-1]), np.float32)
 
     def _descend(
         self, rows: np.ndarray, stages: range, candidates: int, results: int, room: np.ndarray
     ) -> Paths:
-        """Go down the stages with some candidates, and come back with some results or, if there are no more, fewer."""
+        """Run through the stages with some candidates; return at most `results` paths of each row."""
         count, width = len(rows), LEADING + rows.shape[1]
         paths, codes = np.ones((count, width), np.float32), np.empty((count, len(stages)), np.int32)
         paths[:, LEADING:] = rows
@@ -136,13 +144,13 @@ class BeamSearch:
         return Paths(codes.reshape(count, kept, len(stages)), split[..., LEADING:], split[..., 1])
 
 
-def _taken(found: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Of what each path of each row has found, [rows * path, result, n], the best ones: [rows, best, n]."""
-    return np.take_along_axis(found.reshape(len(best), -1, found.shape[-1]), best[..., None], axis=1)
+def _taken(results: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the best results of each row: from [rows * path, result, n] to [rows, best, n]."""
+    return np.take_along_axis(results.reshape(len(best), -1, results.shape[-1]), best[..., None], axis=1)
 
 
-def _traced(steps: Sequence[tuple[np.ndarray, ...]], errors: np.ndarray, into: Followed) -> Followed:
-    """Go back from the best end: steps of parents [rows, path], codes and bases [rows, path, n] of each frame."""
+def _traced(steps: Sequence[tuple[np.ndarray, ...]], errors: np.ndarray, into: FramePath) -> FramePath:
+    """Go back from the best end, given parents [rows, path], codes and bases [rows, path, n] of each frame."""
     path, rows = np.argmin(errors, axis=1), np.arange(len(errors))
     for frame, (parents, codes, bases) in reversed(list(enumerate(steps))):
         into.codes[:, frame], into.bases[:, frame] = codes[rows, path], bases[rows, path]
@@ -151,7 +159,7 @@ def _traced(steps: Sequence[tuple[np.ndarray, ...]], errors: np.ndarray, into: F
 
 
 def _least(distances: np.ndarray, number: int) -> np.ndarray:
-    """Where in the flattened distances [rows, sums] the least `number` of each row are; they are overwritten."""
+    """Return the flat places of the smallest distances of each row of [rows, sums]; these are overwritten."""
     if len(distances) == 1:
         return _least_of_one(distances[0], number)
     flat, starts = distances.reshape(-1), np.arange(0, distances.size, distances.shape[1])
@@ -163,7 +171,7 @@ def _least(distances: np.ndarray, number: int) -> np.ndarray:
 
 
 def _least_of_one(row: np.ndarray, number: int) -> np.ndarray:
-    """The same of one row [sums], as in a live step, in a third of the time."""
+    """Do the same for one row [sums], as in a live step, in a third of the time."""
     places = []
     for _ in range(min(number, len(row))):
         places.append(row.argmin())

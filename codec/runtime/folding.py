@@ -1,119 +1,148 @@
-"""The weights of a preset as `codec.runtime.codec` takes them.
+"""Rewrites that merge linear operations, so that a live step needs fewer calls of numpy.
 
-What is linear one after another, or added up, as one matrix.
+Each function takes layers and returns layers with the same output, rounding apart; `tests/runtime/test_folding.py`
+checks them one by one.
 
-It gives the same numbers, rounding apart, by fewer calls of numpy, which cost live steps half of their time:
-
-    - a norm's gamma and beta go into the matrix behind it, constant factors and terms into the nearest one; norms give
-      vectors of length one, so that gamma is times the root of their size
-    - `encoder.latents` is the last layer and the linear paths beside it, with the standardization
-    - `decoder.maps` is the linear paths, `decoder.head` all layers of the head
-    - real and imaginary parts stand side by side, as in the memory of complex numbers
+    fold_norm            gamma and beta of a norm go into the linear layer after it
+    fold_block           a block's norm goes into `expand`; GELU's half and the scale go into `project`
+    fold_layers          the layers of a list of descriptions, with both rewrites
+    scale_rows           constant factors of a layer's inputs go into its kernel
+    interleave           real parts then imaginary parts -> pairs, as complex numbers lie in memory
+    concatenate          layers of one input, as one layer
+    stack_paths          layers of different inputs that are added up, as one layer
+    add_bias             constant terms of the outputs go into the bias
+    standardize          centering and scaling of the outputs go into the layer before
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from codec.config import CodecConfig
-from codec.dsp import BAND_SCALE, EXCITATION_GAIN, VARIANCE_FLOOR, latent_blocks, magnitude_offset
-from codec.runtime.layers import Weights
+from codec import architecture
+from codec.runtime.layers import Block, Conv, Dense, Norm, Normalize, Pair, RuntimeLayer, Split
+
+Weights = Mapping[str, np.ndarray]  # float32, by the names of `codec.architecture`
 
 
-def folded_encoder(config: CodecConfig, weights: Weights) -> Weights:
-    """Of those of the encoder, float32 by name, new ones."""
-    result, last = dict(weights), f"encoder.coarse.layers.{config.encoder_blocks + 2}.layer"
-    _fold_blocks(result)
-    _fold_norm(result, f"encoder.coarse.layers.{config.encoder_blocks + 1}.layer", last)
-    result["encoder.fine.layers.1.layer.gamma"] = _of_length_one(result["encoder.fine.layers.1.layer.gamma"])
-    first = "encoder.fine.layers.0.layer.kernel"
-    bins, bands = np.split(result[first], [2 * config.spectrum_bins])
-    result[first] = np.concatenate([_paired(bins, 0), np.float32(BAND_SCALE) * bands])
-    kernel = np.concatenate([result.pop(f"{last}.kernel"), _encoder_paths(config, result)])
-    bias = result.pop(f"{last}.bias") - result.pop("encoder.standardize.mean")
-    bias[: config.envelope_dim] += result.pop("encoder.envelope_map.bias")
-    scale = _scale(config, result.pop("encoder.standardize.variance"))
-    return {**result, "encoder.latents.kernel": kernel / scale, "encoder.latents.bias": bias / scale}
+def dense(layer: architecture.Dense, weights: Weights) -> Dense:
+    """Return a linear layer with its weights."""
+    return Dense(weights[f"{layer.name}.kernel"], weights.get(f"{layer.name}.bias"))
 
 
-def _encoder_paths(config: CodecConfig, weights: Weights) -> np.ndarray:
-    """From energies of two spectral frames, then low bins of both, to latents: [2 * (bands + bins), latent_dim]."""
-    envelope, phase, detail = (
-        weights.pop(f"encoder.{name}_map.kernel") for name in ("envelope", "phase", "detail")
+def norm(layer: architecture.Norm, weights: Weights) -> Norm:
+    """Return a norm with its weights."""
+    gamma = weights[f"{layer.name}.gamma"] * np.float32(np.sqrt(layer.width))
+    return Norm(gamma, weights[f"{layer.name}.beta"])
+
+
+def fold_norm(before: Norm, after: Dense) -> Dense:
+    """Return the linear layer that follows `Normalize` in place of `before` and `after`."""
+    return Dense(before.gamma[:, None] * after.kernel, after.biases + before.beta @ after.kernel)
+
+
+def fold_block(layer: architecture.Block, weights: Weights) -> Block:
+    """Return a block whose norm is folded into `expand`, and whose scale and GELU's half into `project`."""
+    scale, project = weights[f"{layer.name}.scale"], dense(layer.project, weights)
+    return Block(
+        layer.name,
+        weights[f"{layer.name}.mix.kernel"][..., 0],
+        weights[f"{layer.name}.mix.bias"],
+        fold_norm(norm(layer.norm, weights), dense(layer.expand, weights)),
+        Dense(project.kernel * (np.float32(0.5) * scale), project.biases * scale),
     )
-    paths = np.zeros((len(envelope) + len(phase), config.latent_dim), np.float32)
-    of_energies, of_low = np.split(paths, [len(envelope)])
-    of_energies[:, : config.envelope_dim], of_energies[:, config.core_dim :] = envelope, detail
-    pairs = _paired(phase.reshape(2, 2 * config.phase_bins, -1), 1)
-    of_low[:, config.envelope_dim : config.core_dim] = pairs.reshape(phase.shape)
-    return paths
 
 
-def _scale(config: CodecConfig, variances: np.ndarray) -> np.ndarray:
-    """What each latent is divided by."""
-    dims, expected = zip(*latent_blocks(config), strict=True)
-    scales = np.sqrt(variances / np.array(expected, np.float32) + VARIANCE_FLOOR)
-    return np.repeat(scales, dims).astype(np.float32)
+def fold_layers(layers: Sequence[architecture.Layer], weights: Weights) -> list[RuntimeLayer]:
+    """Return the layers of a list of descriptions, folded."""
+    folded: list[RuntimeLayer] = []
+    for layer in layers:
+        made = _layer(layer, weights)
+        if isinstance(made, Dense) and folded and isinstance(folded[-1], Norm):
+            made = fold_norm(folded[-1], made)
+            folded[-1] = Normalize()
+        folded.append(made)
+    return folded
 
 
-def folded_decoder(config: CodecConfig, weights: Weights) -> Weights:
-    """Of those of the decoder, float32 by name, new ones."""
-    result = dict(weights)
-    _fold_blocks(result)
-    for axis, part in ((1, "kernel"), (0, "bias")):
-        layers = ("magnitude", "direction", "low_gain", "pitch", "voice")
-        magnitude, direction, low_gain, pitch, voice = (
-            result.pop(f"decoder.head.{layer}.{part}") for layer in layers
+def _layer(layer: architecture.Layer, weights: Weights) -> RuntimeLayer:
+    match layer:
+        case architecture.Dense():
+            return dense(layer, weights)
+        case architecture.Norm():
+            return norm(layer, weights)
+        case architecture.Conv():
+            return Conv(layer.name, weights[f"{layer.name}.kernel"], weights[f"{layer.name}.bias"])
+        case architecture.Block():
+            return fold_block(layer, weights)
+        case architecture.Pair():
+            return Pair()
+        case architecture.Split():
+            return Split()
+
+
+def take_dense(layers: list[RuntimeLayer], place: int) -> Dense:
+    """Take a linear layer out of a list, to be merged with others. Raises TypeError for another kind of layer."""
+    layer = layers.pop(place)
+    if not isinstance(layer, Dense):
+        kind = type(layer).__name__
+        raise TypeError(
+            f"the first layer of the encoder and the last before a sum must be Dense, found {kind}"
         )
-        gain, sharpness = np.split(voice, [2 * config.phasor_bins], axis)
-        parts = [magnitude, _paired(direction, axis), low_gain, pitch, _paired(gain, axis)]
-        result[f"decoder.head.{part}"] = np.concatenate([*parts, np.float32(0.5) * sharpness], axis)
-    bias = result["decoder.head.bias"]
-    bias[: config.synthesis_bins] += magnitude_offset(config)
-    bias[-3 * config.phasor_bins : -config.phasor_bins : 2] += np.float32(EXCITATION_GAIN)
-    _fold_norm(result, f"decoder.fine.layers.{config.decoder_fine_blocks}.layer", "decoder.head")
-    return {**result, **_decoder_maps(config, result)}
+    return layer
 
 
-def _decoder_maps(config: CodecConfig, weights: Weights) -> Weights:
-    """From latents to energies, then low bins, of each of two spectral frames."""
-    size = config.mel_bands + 2 * config.phase_bins
-    kernel = np.zeros((config.latent_dim, 2, size), np.float32)
-    energies, low = np.split(kernel, [config.mel_bands], axis=2)
-    for name, rows in (("envelope", slice(config.envelope_dim)), ("detail", slice(config.core_dim, None))):
-        energies[rows] = weights.pop(f"decoder.{name}_map.kernel").reshape(-1, *energies.shape[1:])
-    phase = weights.pop("decoder.phase_map.kernel").reshape(-1, *low.shape[1:])
-    low[config.envelope_dim : config.core_dim] = _paired(phase, 2)
-    bias = weights.pop("decoder.envelope_map.bias").reshape(2, -1)
-    bias = np.pad(bias, ((0, 0), (0, 2 * config.phase_bins)))
-    return {
-        "decoder.maps.kernel": kernel.reshape(config.latent_dim, -1),
-        "decoder.maps.bias": bias.reshape(-1),
-    }
+def scale_rows(layer: Dense, rows: slice, factor: float) -> Dense:
+    """Return the layer for inputs that lack a constant factor in some rows."""
+    kernel = layer.kernel.copy()
+    kernel[rows] *= np.float32(factor)
+    return layer._replace(kernel=kernel)
 
 
-def _fold_blocks(weights: Weights) -> None:
-    """Fold each ConvNeXtBlock's norm into its expansion, GELU's half and its scale into the projection."""
-    for name in [name.removesuffix(".scale") for name in weights if name.endswith(".scale")]:
-        _fold_norm(weights, f"{name}.norm", f"{name}.expand")
-        weights[f"{name}.mix.kernel"] = weights[f"{name}.mix.kernel"][..., 0]
-        scale, project = weights.pop(f"{name}.scale"), f"{name}.project"
-        weights[f"{project}.kernel"] = weights[f"{project}.kernel"] * (np.float32(0.5) * scale)
-        weights[f"{project}.bias"] = weights[f"{project}.bias"] * scale
-
-
-def _fold_norm(weights: Weights, norm: str, dense: str) -> None:
-    """Fold gamma and beta of a norm into the dense layer behind it."""
-    gamma, beta = _of_length_one(weights.pop(f"{norm}.gamma")), weights.pop(f"{norm}.beta")
-    kernel = weights[f"{dense}.kernel"]
-    weights[f"{dense}.kernel"] = gamma[:, None] * kernel
-    weights[f"{dense}.bias"] = weights[f"{dense}.bias"] + beta @ kernel
-
-
-def _of_length_one(gamma: np.ndarray) -> np.ndarray:
-    return gamma * np.float32(np.sqrt(len(gamma)))
-
-
-def _paired(parts: np.ndarray, axis: int) -> np.ndarray:
-    """Real parts then imaginary parts along an axis -> each real part beside its imaginary part."""
+def interleave(parts: np.ndarray, axis: int) -> np.ndarray:
+    """Reorder real parts then imaginary parts along an axis: each real part beside its imaginary part."""
     return np.stack(np.split(parts, 2, axis), axis + 1).reshape(parts.shape)
+
+
+def interleave_rows(layer: Dense, rows: slice) -> Dense:
+    """Return the layer for complex inputs in some rows."""
+    kernel = layer.kernel.copy()
+    kernel[rows] = interleave(kernel[rows], 0)
+    return layer._replace(kernel=kernel)
+
+
+def interleave_columns(layer: Dense) -> Dense:
+    """Return the layer with complex outputs."""
+    return Dense(interleave(layer.kernel, 1), interleave(layer.biases, 0))
+
+
+def add_bias(layer: Dense, terms: np.ndarray) -> Dense:
+    """Return the layer with constant terms added to its outputs, [outputs]."""
+    return layer._replace(bias=layer.biases + terms)
+
+
+def concatenate(layers: Sequence[Dense]) -> Dense:
+    """Return layers of one input as one layer, their outputs side by side."""
+    kernels, biases = [layer.kernel for layer in layers], [layer.biases for layer in layers]
+    return Dense(np.concatenate(kernels, axis=1), np.concatenate(biases))
+
+
+def stack_paths(paths: Sequence[tuple[Dense, slice]], outputs: int) -> Dense:
+    """Return layers that are added up as one layer, their inputs side by side.
+
+    Args:
+        paths: each layer with the outputs that it adds to.
+        outputs: number of outputs.
+    """
+    kernels, bias = [], np.zeros(outputs, np.float32)
+    for layer, columns in paths:
+        kernels.append(np.zeros((len(layer.kernel), outputs), np.float32))
+        kernels[-1][:, columns] = layer.kernel
+        bias[columns] += layer.biases
+    return Dense(np.concatenate(kernels), bias)
+
+
+def standardize(layer: Dense, mean: np.ndarray, scale: np.ndarray) -> Dense:
+    """Return the layer whose outputs are centered and divided by a scale, [outputs] each."""
+    return Dense(layer.kernel / scale, (layer.biases - mean) / scale)

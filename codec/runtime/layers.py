@@ -1,30 +1,38 @@
-"""The layers of `codec.network.layers` in numpy, by the names of their weights, with the state of a stream.
+"""The layers of `codec.architecture` in numpy, with the state of a stream.
 
-Here live steps of one frame spend half of their time on reading the weights, the rest on calls of numpy: so there are
-few, and arrays are changed in place.
+In a live step of one frame, reading the weights takes half of the time and calls of numpy the rest. So there are few
+calls, and arrays are changed in place.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from codec.dsp import NORM_EPSILON
 
-Weights = dict[str, np.ndarray]
-StreamState = dict[str, np.ndarray]  # what each part keeps, by its name; what is not there is silence
+StreamState: TypeAlias = dict[str, np.ndarray]  # by the name of the layer; a missing entry is silence
 
 GELU_SLOPE = np.float32(np.sqrt(2 / np.pi))
 GELU_CUBE = np.float32(0.044715) * GELU_SLOPE
+FEW_ROWS = 4  # fewer rows are multiplied one by one
 
 
 class Step:
-    """The layers, by the names of their weights, during one step: the state before it, and the state after it."""
+    """One step of a stream: the state before it, and the state after it.
 
-    def __init__(self, weights: Weights, before: StreamState) -> None:
-        self.weights, self.before, self.after = weights, before, dict(before)
+    Attributes:
+        before: the state that came in; not changed.
+        after: the state that goes out; layers replace their entries.
+    """
+
+    def __init__(self, before: StreamState) -> None:
+        self.before, self.after = before, dict(before)
 
     def extend(self, name: str, x: np.ndarray, context: int) -> np.ndarray:
-        """Put the last `context` steps of the block before in front: [batch, context + time, ...]."""
+        """Put the last `context` frames of the previous block in front: [batch, context + time, ...]."""
         past = self.before.get(name)
         if past is None:
             past = np.zeros((len(x), context, *x.shape[2:]), x.dtype)
@@ -32,52 +40,129 @@ class Step:
         self.after[name] = x[:, x.shape[1] - context :]
         return x
 
-    def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        y = _product(x, self.weights[f"{name}.kernel"])
-        bias = self.weights.get(f"{name}.bias")
-        if bias is not None:
-            y += bias
+
+class RuntimeLayer(Protocol):
+    """A layer with its weights."""
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        """Return the output for the next block, [batch, time, channels]."""
+
+
+class Dense(NamedTuple):
+    """A linear map of each frame; without bias where that is None."""
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+
+    @property
+    def biases(self) -> np.ndarray:
+        """Return the bias, or zeros in its place."""
+        return np.zeros(self.kernel.shape[1], np.float32) if self.bias is None else self.bias
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        y = product(x, self.kernel)
+        if self.bias is not None:
+            y += self.bias
         return y
 
-    def norm(self, name: str, x: np.ndarray) -> np.ndarray:
+
+class Normalize(NamedTuple):
+    """A LayerNorm without gamma and beta, to length one instead of variance one."""
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        return normalized(x)
+
+
+class Norm(NamedTuple):
+    """A LayerNorm. Its gamma is times the root of its size, since `normalized` gives vectors of length one."""
+
+    gamma: np.ndarray
+    beta: np.ndarray
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
         x = normalized(x)
-        x *= self.weights[f"{name}.gamma"]
-        x += self.weights[f"{name}.beta"]
+        x *= self.gamma
+        x += self.beta
         return x
 
-    def conv(self, name: str, x: np.ndarray) -> np.ndarray:
-        kernel = self.weights[f"{name}.kernel"]
-        seen = windows(self.extend(name, x, len(kernel) - 1), len(kernel)).reshape(*x.shape[:2], -1)
-        return _product(seen, kernel.reshape(-1, kernel.shape[-1])) + self.weights[f"{name}.bias"]
 
-    def block(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A ConvNeXtBlock, of weights that `codec.runtime.folding` has folded."""
-        kernel = self.weights[f"{name}.mix.kernel"]
-        y = np.einsum("btkd,kd->btd", windows(self.extend(name, x, len(kernel) - 1), len(kernel)), kernel)
-        y += self.weights[f"{name}.mix.bias"]
-        y = twice_gelu(self.dense(f"{name}.expand", normalized(y)))
-        y = self.dense(f"{name}.project", y)
+class Conv(NamedTuple):
+    """A causal convolution; `name` is that of its state."""
+
+    name: str
+    kernel: np.ndarray  # [kernel_size, inputs, outputs]
+    bias: np.ndarray
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        size = len(self.kernel)
+        seen = windows(step.extend(self.name, x, size - 1), size).reshape(*x.shape[:2], -1)
+        return product(seen, self.kernel.reshape(-1, self.kernel.shape[-1])) + self.bias
+
+
+class Block(NamedTuple):
+    """A ConvNeXt block that `codec.runtime.folding` has folded; `name` is that of its state."""
+
+    name: str
+    kernel: np.ndarray  # [kernel_size, width]
+    bias: np.ndarray
+    expand: Dense
+    project: Dense
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        size = len(self.kernel)
+        y = np.einsum("btkd,kd->btd", windows(step.extend(self.name, x, size - 1), size), self.kernel)
+        y += self.bias
+        y = self.project(step, twice_gelu(self.expand(step, normalized(y))))
         y += x
         return y
 
-    def blocks(self, name: str, numbers: range, x: np.ndarray) -> np.ndarray:
-        for number in numbers:
-            x = self.block(f"{name}.{number}", x)
-        return x
+
+class Pair(NamedTuple):
+    """Join two frames into one."""
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        return pair(x)
 
 
-def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """[batch, time, n] @ [n, m]; two or three rows each by itself, as BLAS would copy the matrix to do them at once."""
+class Split(NamedTuple):
+    """Split a frame into two."""
+
+    def __call__(self, step: Step, x: np.ndarray) -> np.ndarray:
+        return split(x)
+
+
+def run(layers: Sequence[RuntimeLayer], step: Step, x: np.ndarray) -> np.ndarray:
+    """Run layers in series."""
+    for layer in layers:
+        x = layer(step, x)
+    return x
+
+
+def product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return [batch, time, n] @ [n, m].
+
+    Two or three rows are multiplied one by one, since BLAS would copy the matrix to multiply them together.
+    """
     batch, time, n = x.shape
-    if batch * time >= 4:
+    if batch * time >= FEW_ROWS:
         return (x.reshape(-1, n) @ matrix).reshape(batch, time, -1)
     return x @ matrix if time == 1 else (x[:, :, None] @ matrix)[:, :, 0]
 
 
-def windows(x: np.ndarray, size: int) -> np.ndarray:
-    """[batch, time + size - 1, channels] -> [batch, time, size, channels], the same memory.
+def pair(x: np.ndarray) -> np.ndarray:
+    """Join two frames into one: [batch, 2 n, width] -> [batch, n, 2 width]."""
+    return x.reshape(len(x), -1, 2 * x.shape[-1])
 
-    numpy's `sliding_window_view` does it too, in a tenth of the time of a step of one frame.
+
+def split(x: np.ndarray) -> np.ndarray:
+    """Split a frame into two: [batch, n, 2 width] -> [batch, 2 n, width]."""
+    return x.reshape(len(x), -1, x.shape[-1] // 2)
+
+
+def windows(x: np.ndarray, size: int) -> np.ndarray:
+    """Return a view of sliding windows: [batch, time + size - 1, channels] -> [batch, time, size, channels].
+
+    numpy's `sliding_window_view` does the same, but takes a tenth of a live step.
     """
     batch, time, channels = x.shape
     strides = (x.strides[0], x.strides[1], x.strides[1], x.strides[2])
@@ -85,7 +170,7 @@ def windows(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def normalized(x: np.ndarray) -> np.ndarray:
-    """A LayerNorm without gamma and beta, to length one instead of variance one: the factor is in the weights."""
+    """Return vectors of mean zero and length one, as a LayerNorm with its epsilon does but for a constant factor."""
     size = x.shape[-1]
     x = x - np.add.reduce(x, axis=-1, keepdims=True) / size
     squares = np.einsum("btd,btd->bt", x, x)[..., None]
@@ -94,7 +179,7 @@ def normalized(x: np.ndarray) -> np.ndarray:
 
 
 def twice_gelu(x: np.ndarray) -> np.ndarray:
-    """Two times the tanh form, as in the Keras model; the half is in the weights."""
+    """Return two times GELU in its tanh form, as in the Keras model; the half is folded into the weights."""
     y = x * x
     y *= GELU_CUBE
     y += GELU_SLOPE
