@@ -1,4 +1,4 @@
-"""How loud each band of the spectrum is after coding, in dB of what it was; a line a clip, and the mean.
+"""Print how coding changes the power of each frequency band, in dB, for each clip and on average.
 
 python tests/benchmarks/bands.py --codebooks 12 clips/*.flac
 """
@@ -11,43 +11,43 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from codec import DecoderStream, EncoderStream, NumpyCodec, load
+from codec import NumpyCodec, load
 
 EDGES = (0, 1000, 4000, 8000, 12000, 16000, 20000)  # Hz
-FLOOR = 1e-7  # of the whole power: what has less in a band has nothing there
+FLOOR = 1e-7  # share of the whole power below which a band counts as empty
 
 
-def band_powers(sound: np.ndarray, rate: int) -> np.ndarray:
-    """Power of [time] between neighbouring edges, [band]."""
+def band_powers(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the power of a sound [time] between neighbouring edges, [band]."""
     spectrum = np.abs(np.fft.rfft(sound)) ** 2
-    frequencies = np.fft.rfftfreq(len(sound), 1 / rate)
+    frequencies = np.fft.rfftfreq(len(sound), 1 / sample_rate)
     return np.histogram(frequencies, EDGES, weights=spectrum)[0]
 
 
-def change(clip: Path, codec: NumpyCodec, codebooks: int) -> np.ndarray:
-    """Of each band of a clip, dB; no number where it had nothing."""
-    samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
-    encoder = EncoderStream(codec, rate, samples.shape[1], num_codebooks=codebooks)
-    decoder = DecoderStream(codec, rate, samples.shape[1])
-    codes = [*encoder.push(samples), *encoder.flush()]
-    decoded = np.concatenate([*map(decoder.push, codes), decoder.flush()])
-    before, after = (band_powers(sound[: len(samples), 0], rate) for sound in (samples, decoded))
-    there = before > FLOOR * before.sum()
-    return np.where(there, 10 * np.log10(np.where(there, after / np.maximum(before, 1e-20), 1)), np.nan)
+def band_changes(clip: Path, model: NumpyCodec, num_codebooks: int) -> np.ndarray:
+    """Return the change of power of each band in dB, [band]; NaN where the source is empty."""
+    samples, sample_rate = soundfile.read(clip, dtype="float32", always_2d=True)
+    codes = model.encode(samples, sample_rate, num_codebooks=num_codebooks)
+    decoded = model.decode(codes, sample_rate)[: len(samples)]
+    before, after = (band_powers(sound[:, 0], sample_rate) for sound in (samples, decoded))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(before > FLOOR * before.sum(), 10 * np.log10(after / before), np.nan)
 
 
 def main() -> None:
+    """Print a row for each clip, and the mean."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("clips", nargs="+", type=Path, help="of 44.1 kHz or more")
+    parser.add_argument("clips", nargs="+", type=Path, help="sound files of 44.1 kHz or more")
     parser.add_argument("--model", default="lamella-48k")
     parser.add_argument("--codebooks", type=int, default=12)
     options = parser.parse_args()
+    model = load(options.model)
+    rows = {clip.stem: band_changes(clip, model, options.codebooks) for clip in options.clips}
+    rows["mean"] = np.nanmean([*rows.values()], axis=0)
     print("up to kHz ", *(f"{edge / 1000:6.0f}" for edge in EDGES[1:]))
-    codec = load(options.model)
-    rows = {clip.stem: change(clip, codec, options.codebooks) for clip in options.clips}
-    for name, row in {**rows, "mean": np.nanmean([*rows.values()], axis=0)}.items():
+    for name, row in rows.items():
         print(f"{name[:10]:10}", *(f"{value:6.1f}" for value in row))
 
 

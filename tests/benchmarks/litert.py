@@ -1,7 +1,7 @@
-"""The network alone, in numpy or as `lamella export --format litert` has written it, as a process with one thread.
+"""Run the network alone, in numpy or as `lamella export --format litert` wrote it, in one process on one thread.
 
-`speed.py --litert FOLDER` runs `litert.py numpy|FOLDER start|live|encode|decode WAV CODES`. In files an export codes
-whole signals of 4 seconds, which of 1, 2, 4, 8 took the least time; numpy codes steps of 8, as `lamella` does.
+`speed.py --litert FOLDER` runs `litert.py numpy|FOLDER start|live|encode|decode WAV CODES`. Files are coded in pieces:
+4 seconds for an export, the fastest of 1, 2, 4 and 8, and 8 seconds for numpy, as `lamella` does.
 """
 
 from __future__ import annotations
@@ -16,114 +16,124 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-ROOT = Path(__file__).parent.parent.parent
-RATE, HOP, STEPS = 48000, 960, 1000  # Hz, samples
-CODEBOOKS = 12  # of 24: 6 kbit/s
+ROOT = Path(__file__).parents[2]
+SAMPLE_RATE, HOP_LENGTH = 48000, 960  # Hz, samples
+STEPS = 1000  # of a live stream
+CODEBOOKS = 12  # 6 kbit/s
 Step = Callable[[np.ndarray], np.ndarray]
 
 
 class Coder(NamedTuple):
-    """Audio [1, time, 1] to codes [1, frame, codebook] and back, so many frames at once in a file."""
+    """A network: audio [1, time, 1] to codes [1, frame, codebook] and back."""
 
     encode: Step
     decode: Step
-    frames: int
+    frames: int  # coded at a time in a file
 
 
 def in_numpy() -> Coder:
-    """The shipped preset, as a stream of steps of any length."""
+    """Return the default preset as a stream of steps."""
     sys.path.insert(0, str(ROOT))
     from codec import load
 
-    codec = load()
-    states = {"encode": codec.encoder_state(1), "decode": codec.decoder_state(1)}
+    model = load()
+    states = {"encode": model.encoder_state(1), "decode": model.decoder_state(1)}
 
     def encode(audio: np.ndarray) -> np.ndarray:
-        codes, states["encode"] = codec.encode_step(audio, states["encode"], CODEBOOKS)
+        codes, states["encode"] = model.encode_step(audio, states["encode"], CODEBOOKS)
         return codes
 
     def decode(codes: np.ndarray) -> np.ndarray:
-        audio, states["decode"] = codec.decode_step(codes, states["decode"])
+        audio, states["decode"] = model.decode_step(codes, states["decode"])
         return audio
 
     return Coder(encode, decode, 400)
 
 
-def in_litert(folder: str, end: str) -> Coder:
-    """With the functions `encode` and `decode`, or those of one step, whose names have an end."""
+def in_litert(folder: str, suffix: str) -> Coder:
+    """Return an export: its functions `encode` and `decode`, or with the suffix `_step` those of one step."""
     from ai_edge_litert.interpreter import Interpreter
 
     model = Interpreter(str(Path(folder, "model.tflite")), num_threads=1)
+    manifest = json.loads(Path(folder, "manifest.json").read_text())
+    missing = [(0, 0), (0, 0), (0, manifest["num_codebooks"] - CODEBOOKS)]
     states: dict[str, dict[str, np.ndarray]] = {}
 
     def run(name: str, **given: np.ndarray) -> dict[str, np.ndarray]:
-        function = model.get_signature_runner(name + end)
+        function = model.get_signature_runner(name + suffix)
         if name not in states:
             inputs: dict[str, Any] = function.get_input_details()
             states[name] = {
-                key: np.zeros(one["shape"], one["dtype"]) for key, one in inputs.items() if key not in given
+                key: np.zeros(details["shape"], details["dtype"])
+                for key, details in inputs.items()
+                if key not in given
             }
-        found: dict[str, np.ndarray] = function(**given, **states[name])
-        states[name] = {key: found[key] for key in states[name]}
-        return found
+        outputs: dict[str, np.ndarray] = function(**given, **states[name])
+        states[name] = {key: outputs[key] for key in states[name]}
+        return outputs
 
     def encode(audio: np.ndarray) -> np.ndarray:
         return run("encode", audio=audio)["codes"][..., :CODEBOOKS]
 
     def decode(codes: np.ndarray) -> np.ndarray:
-        rows = np.full((*codes.shape[:2], 2 * CODEBOOKS), -1, np.int32)
-        rows[..., :CODEBOOKS] = codes
-        return run("decode", codes=rows)["audio"]
+        return run("decode", codes=np.pad(codes, missing, constant_values=-1))["audio"]
 
     return Coder(encode, decode, 200)
 
 
 def encode_file(coder: Coder, wav: str, path: str) -> None:
+    """Write the codes of a WAV file."""
     with soundfile.SoundFile(wav) as file:
-        blocks = file.blocks(coder.frames * HOP, dtype="float32", always_2d=True)
-        codes = [coder.encode(block[None])[:, : len(block) // HOP].astype(np.int16) for block in blocks]
+        blocks = file.blocks(coder.frames * HOP_LENGTH, dtype="float32", always_2d=True)
+        codes = [
+            coder.encode(block[None])[:, : len(block) // HOP_LENGTH].astype(np.int16) for block in blocks
+        ]
     np.save(path, np.concatenate(codes, axis=1))
 
 
 def decode_file(coder: Coder, wav: str, path: str) -> None:
+    """Write the sound of codes to a WAV file."""
     codes = np.load(path)
-    with soundfile.SoundFile(wav, "w", RATE, 1) as file:
-        for at in range(0, codes.shape[1], coder.frames):
-            file.write(coder.decode(codes[:, at : at + coder.frames].astype(np.int32))[0])
+    with soundfile.SoundFile(wav, "w", SAMPLE_RATE, 1) as file:
+        for start in range(0, codes.shape[1], coder.frames):
+            file.write(coder.decode(codes[:, start : start + coder.frames].astype(np.int32))[0])
 
 
-def timed(name: str, step: Callable[[Any], Any], given: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
-    """What a step makes of each, and its milliseconds of the processor: the median, and what 99 % do not exceed."""
-    made, times = [], []
-    for one in given:
+def timed(name: str, step: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
+    """Run a step on each input; return the outputs, and the median and 99th percentile of its milliseconds."""
+    outputs, times = [], []
+    for value in inputs:
         start = time.process_time()
-        made.append(step(one))
+        outputs.append(step(value))
         times.append(1000 * (time.process_time() - start))
-    return made, {f"{name} step": float(np.median(times)), f"{name} 99 %": float(np.percentile(times, 99))}
+    return outputs, {f"{name} step": float(np.median(times)), f"{name} 99 %": float(np.percentile(times, 99))}
 
 
-def live(coder: Coder, wav: str) -> dict[str, float]:
-    """What `timed` tells of frames."""
-    given: list[np.ndarray] = [*np.resize(soundfile.read(wav, dtype="float32")[0], (STEPS, 1, HOP, 1))]
-    found: dict[str, float] = {}
+def time_live(coder: Coder, wav: str) -> dict[str, float]:
+    """Return the times of encoding and decoding one frame after the other."""
+    inputs: list[np.ndarray] = [
+        *np.resize(soundfile.read(wav, dtype="float32")[0], (STEPS, 1, HOP_LENGTH, 1))
+    ]
+    times: dict[str, float] = {}
     for name, step in (("encode", coder.encode), ("decode", coder.decode)):
-        given, figures = timed(name, step, given)
-        found |= figures
-    return found
+        inputs, figures = timed(name, step, inputs)
+        times |= figures
+    return times
 
 
 def main() -> None:
+    """Do the task of the command line."""
     runtime, task, wav, codes = sys.argv[1:]
-    of_files = task in ("encode", "decode")
-    coder = in_numpy() if runtime == "numpy" else in_litert(runtime, "" if of_files else "_step")
+    whole_files = task in ("encode", "decode")
+    coder = in_numpy() if runtime == "numpy" else in_litert(runtime, "" if whole_files else "_step")
     if task == "encode":
         encode_file(coder, wav, codes)
     elif task == "decode":
         decode_file(coder, wav, codes)
     elif task == "live":
-        print(json.dumps(live(coder, wav)))
+        print(json.dumps(time_live(coder, wav)))
     else:
-        coder.decode(coder.encode(np.zeros((1, HOP, 1), np.float32)))
+        coder.decode(coder.encode(np.zeros((1, HOP_LENGTH, 1), np.float32)))
 
 
 if __name__ == "__main__":
