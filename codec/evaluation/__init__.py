@@ -1,1 +1,1 @@
-"""How close decoded audio is to its source: metrics in numpy, no network."""
+"""Metrics: how close decoded audio is to the recording."""

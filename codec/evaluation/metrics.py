@@ -1,34 +1,35 @@
-"""Distances between a recording and what a codec made of it: numpy in, float out."""
+"""Distances between a recording and its decoded version."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-import librosa
 import numpy as np
 import soxr
 
+from codec.dsp import mel_filterbank
+
 Audio = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-# Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546): window in samples, mel bands; the hop is window / 4.
+# (window in samples, mel bands) of the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546); hop = window / 4.
 MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
-MEL_RATE = 44100  # Hz, the rate those windows are meant for
+MEL_RATE = 44100  # Hz: the windows are meant for this rate
 MEL_FLOOR = 1e-5
 
 
 def mel_distance(reference: Audio, decoded: Audio, sample_rate: int) -> float:
-    """Give the log-mel distance as DAC defines it: 0 for equal signals, about 1 to 2 for a good low-rate codec.
+    """Return the log-mel distance as DAC defines it: 0 for equal signals, about 1 to 2 for a good codec at a low rate.
 
-    The sum over seven windows of the mean absolute difference of log10 mel magnitudes, at 44.1 kHz.
+    It is the mean absolute difference of log10 mel magnitudes at 44.1 kHz, added up over seven windows.
 
     Args:
         reference: [time] or [time, channels].
-        decoded: the same shape; both are cut to the shorter length, and filled up to one long window.
-        sample_rate: Hz, of both.
+        decoded: the same shape. Both are cut to the shorter length, and padded with zeros to the longest window.
+        sample_rate: of both, in Hz.
 
     Raises:
-        ValueError: the numbers of channels differ.
+        ValueError: The numbers of channels differ.
     """
     reference, decoded = _channels_first(reference), _channels_first(decoded)
     if len(reference) != len(decoded):
@@ -48,14 +49,20 @@ def _channels_first(audio: Audio) -> Audio:
 
 
 def _scale_distance(pair: Audio, window: int, bands: int) -> float:
-    """One term of the sum; `pair` is [reference channels then decoded channels, time]."""
-    spectrum = librosa.stft(pair, n_fft=window, hop_length=window // 4, pad_mode="reflect")
-    mels = _mel_filters(window, bands) @ np.abs(spectrum)
+    """Return one term of the sum; `pair` is [channels of the reference, then of the decoded; time]."""
+    mels = _magnitudes(pair, window) @ _mel_filterbank(window, bands)
     reference, decoded = np.split(np.log10(np.maximum(mels, MEL_FLOOR)), 2)
     return float(np.mean(np.abs(reference - decoded)))
 
 
+def _magnitudes(signals: Audio, window: int) -> Audio:
+    """Return the short-time spectrum with Hann windows around every frame: [.., time] -> [.., frame, bin]."""
+    padded = np.pad(signals, ((0, 0), (window // 2, window // 2)), mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window, axis=-1)[:, :: window // 4]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    return np.abs(np.fft.rfft(frames * hann.astype(np.float32)))
+
+
 @functools.cache
-def _mel_filters(window: int, bands: int) -> Audio:
-    filters: Audio = librosa.filters.mel(sr=MEL_RATE, n_fft=window, n_mels=bands)
-    return filters
+def _mel_filterbank(window: int, bands: int) -> Audio:
+    return mel_filterbank(MEL_RATE, window, bands)
