@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from codec.config import CodecConfig
+from codec.config import EXCITATION_PERIOD, CodecConfig
 from codec.dsp import PITCHES, latent_blocks
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
@@ -254,7 +254,17 @@ def _shapes(*layers: Layer) -> Shapes:
     return {name: shape for layer in layers for name, shape in layer.shapes.items()}
 
 
-def context_frames(layers: tuple[Layer, ...]) -> int:
+def run_in_frames(config: CodecConfig) -> int:
+    """Return how many earlier code frames the decoded sound of a frame depends on.
+
+    It depends on them through kernels, the phase of the excitation, and the overlap of the synthesis.
+    """
+    layers = decoder_layers(config)
+    spectral_frames = _context(layers.fine) + EXCITATION_PERIOD + 1
+    return _context(layers.coarse) + -(-spectral_frames // 2)
+
+
+def _context(layers: tuple[Layer, ...]) -> int:
     """Return how many earlier frames an output frame depends on, in layers of one frame rate."""
     return sum(layer.kernel_size - 1 for layer in layers if isinstance(layer, Conv | Block))
 

@@ -32,6 +32,10 @@ class StreamingCodec(Protocol):
         """Return the samples by which decoded audio lags: output sample t + latency is input sample t."""
 
     @property
+    def run_in_frames(self) -> int:
+        """Return how many earlier code frames the decoded sound of a frame depends on."""
+
+    @property
     def codebooks(self) -> np.ndarray:
         """Return the codewords, float32 [codebook, codebook_size, dim]."""
 

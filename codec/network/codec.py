@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec import architecture
 from codec.config import CodecConfig
 from codec.dsp import CHANNEL_NOISE_OFFSET, NOISE_PERIOD, postfilter_strength
 from codec.network.compiled import compiled
@@ -74,6 +75,11 @@ class Codec(keras.Model):
     def latency(self) -> int:
         """Return the samples by which decoded audio lags: output sample t + latency is input sample t."""
         return int(self.decoder.latency)
+
+    @property
+    def run_in_frames(self) -> int:
+        """Return how many earlier code frames the decoded sound of a frame depends on."""
+        return architecture.run_in_frames(self.config)
 
     @property
     def codebooks(self) -> np.ndarray:

@@ -51,7 +51,8 @@ class Pointwise(StreamingLayer):
         self.layer = layer
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.layer.build(input_shape)
+        if not self.layer.built:
+            self.layer.build(input_shape)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return tuple(self.layer.compute_output_shape(input_shape))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from codec import architecture
 from codec.config import CodecConfig
 from codec.dsp import CHANNEL_NOISE_OFFSET, NOISE_PERIOD, postfilter_strength
 from codec.runtime import signals
@@ -46,6 +47,7 @@ class NumpyCodec:
 
     Attributes:
         latency: samples by which decoded audio lags.
+        run_in_frames: earlier code frames that the decoded sound of a frame depends on.
         codebooks: the codewords, float32 [codebook, codebook_size, dim].
         seconds_per_step: seconds of audio, all channels together, that one step of a file should take for speed.
     """
@@ -60,6 +62,7 @@ class NumpyCodec:
         prior: Prior | None = None,
     ) -> None:
         self.config, self.parts, self.prior, self.latency = config, parts, prior, config.spectral_hop
+        self.run_in_frames = architecture.run_in_frames(config)
         self._quantizer = Quantizer(config, _float32(parts["quantizer"]), candidates)
         self.codebooks = self._quantizer.codebooks
 

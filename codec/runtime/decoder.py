@@ -179,7 +179,9 @@ def _folded_head(
     magnitude, phasor, low_gain, pitch, excitation = (folding.dense(layer, weights) for layer in head)
     gain, sharpness = _split_outputs(excitation, 2 * config.phasor_bins)
     sharpness = Dense(np.float32(0.5) * sharpness.kernel, np.float32(0.5) * sharpness.biases)
-    one = np.resize(np.array([EXCITATION_GAIN, 0], np.float32), 2 * config.phasor_bins)  # real parts, imaginary parts
+    one = np.resize(
+        np.array([EXCITATION_GAIN, 0], np.float32), 2 * config.phasor_bins
+    )  # real parts, imaginary parts
     gain = folding.add_bias(folding.interleave_columns(gain), one)
     magnitude = folding.add_bias(magnitude, magnitude_offset(config))
     merged = folding.concatenate(

@@ -1,4 +1,4 @@
-"""Codebooks against numpy: nearest, counting, moving averages (after the tests of sonnet), restart, k-means."""
+"""Codebooks against numpy: search, counts, moving averages (after the tests of sonnet), revival, k-means."""
 
 from __future__ import annotations
 
@@ -134,10 +134,10 @@ class TestMovingAverages:
             np.testing.assert_array_equal(found, expected)
 
 
-class TestRestart:
+class TestRevive:
     def test_the_dead_start_again_where_vectors_are_with_the_mean_count(self) -> None:
         old, fresh = averages([[10.0, 0.01, 8.0], [1.0, 1.0, 1.0]]), white(2, 3, DIM, seed=6)
-        now = codebook.restart(old, fresh, averages(np.ones((2, 3))))
+        now = codebook.revive(old, fresh, averages(np.ones((2, 3))))
         mean = old.counts[0].mean()
         np.testing.assert_allclose(now.counts, [[10.0, mean, 8.0], [1.0, 1.0, 1.0]], rtol=1e-6)
         np.testing.assert_allclose(np.asarray(codebook.codewords(now))[0, 1], fresh[0, 1], rtol=1e-4)
@@ -146,7 +146,7 @@ class TestRestart:
 
     def test_a_codebook_for_which_nothing_counted_stays(self) -> None:
         old, batch = averages([[10.0, 0.01], [10.0, 0.01]]), averages([[0.0, 0.0], [0.0, 1.0]])
-        now = codebook.restart(old, white(2, 2, DIM, seed=6), batch)
+        now = codebook.revive(old, white(2, 2, DIM, seed=6), batch)
         np.testing.assert_array_equal(now.counts[0], old.counts[0])
         np.testing.assert_array_equal(now.sums[0], old.sums[0])
         assert now.counts[1][1] > 1
@@ -166,7 +166,7 @@ class TestCandidates:
     def test_are_rows_that_count_and_differ(self) -> None:
         vectors, weights = white(2, 40, DIM), np.ones((2, 40), np.float32)
         weights[0, ::2], weights[1, :35] = 0, 0
-        found = codebook.candidates(vectors, weights, SIZE).numpy()
+        found = codebook.replacement_vectors(vectors, weights, SIZE).numpy()
         for book in range(2):
             allowed = vectors[book][weights[book] > 0]
             places = [np.flatnonzero(np.all(allowed == row, axis=-1)) for row in found[book]]
@@ -174,7 +174,7 @@ class TestCandidates:
             assert len(np.unique(np.concatenate(places))) >= min(SIZE, len(allowed)) - 1
 
     def test_of_no_rows_that_count_are_finite(self) -> None:
-        found = codebook.candidates(white(2, 6, DIM), np.zeros((2, 6), np.float32), SIZE)
+        found = codebook.replacement_vectors(white(2, 6, DIM), np.zeros((2, 6), np.float32), SIZE)
         assert found.shape == (2, SIZE, DIM) and np.all(np.isfinite(found))
 
 
@@ -190,17 +190,17 @@ class TestShares:
 
 
 class TestKMeans:
-    CENTRES = np.float32([[0, 0], [10, 0], [0, 10], [10, 10]])
+    CENTERS = np.float32([[0, 0], [10, 0], [0, 10], [10, 10]])
 
     def clusters(self, rows: int) -> np.ndarray:
         picks = np.arange(rows) % 4
-        return self.CENTRES[picks] + 0.1 * white(rows, 2)
+        return self.CENTERS[picks] + 0.1 * white(rows, 2)
 
     def test_finds_separated_clusters(self) -> None:
-        """Lloyd's algorithm may put two of as many centres in one cluster; of four times as many none is missed."""
+        """Lloyd's algorithm may put two of as many centers in one cluster; of four times as many none is missed."""
         found = codebook.kmeans(self.clusters(400), 16, 10, np.random.default_rng(3))
-        nearest = found[numpy_nearest(self.CENTRES, found)]
-        np.testing.assert_allclose(nearest, self.CENTRES, atol=0.3)
+        nearest = found[numpy_nearest(self.CENTERS, found)]
+        np.testing.assert_allclose(nearest, self.CENTERS, atol=0.3)
         assert found.shape == (16, 2) and found.dtype == np.float32
 
     def test_begins_at_the_answer_and_stays(self) -> None:
@@ -235,8 +235,8 @@ class TestKMeans:
         assert left == sorted(left, reverse=True) and left[-1] < 0.2 * left[0]
 
     def test_blocks_of_rows_are_as_one(self) -> None:
-        rows, centres = white(9001, 2), white(7, 2, seed=1)
-        np.testing.assert_array_equal(codebook._nearest_rows(rows, centres), numpy_nearest(rows, centres))
+        rows, centers = white(9001, 2), white(7, 2, seed=1)
+        np.testing.assert_array_equal(codebook._nearest_rows(rows, centers), numpy_nearest(rows, centers))
 
 
 def test_arrays_come_back_as_tensors_of_the_backend() -> None:

@@ -1,4 +1,4 @@
-"""The whole codec: audio to codes to audio, streamed; its delay, its size, its start, and numbers that stay."""
+"""The whole codec in Keras: streaming, delay, size, the start of training, and numbers that stay."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from support.sounds import tone
 from codec.config import CodecConfig
 from codec.network.codec import Codec
 from codec.network.streaming import State, StreamingLayer, Tensor
-from codec.presets import named_weights
-from codec.training.initialization import kmeans_start, pca_start
+from codec.network.weights import named_weights
+from codec.training.initialization import initialize_codebooks, initialize_linear_paths
 from codec.training.losses import mel_distances
 
 # Small, but with linear paths wide enough to be a codec of their own from the PCA start on.
@@ -41,8 +41,8 @@ LINEAR = CodecConfig(
 HOP = LINEAR.hop_length
 
 
-class Through(StreamingLayer):
-    """The codec as one layer, by `encode_step` and `decode_step`: audio in, audio out folded to a row a code frame."""
+class RoundTrip(StreamingLayer):
+    """The codec as one layer: audio in, decoded audio out, one row of samples a code frame."""
 
     def __init__(self, codec: Codec) -> None:
         super().__init__()
@@ -78,19 +78,21 @@ def linear() -> Codec:
     """A codec from the PCA start and k-means, no step trained."""
     keras.utils.set_random_seed(3)
     codec = Codec(LINEAR)
-    pca_start(codec, [*harmonics(), 0.1 * white(1, 200 * HOP, 1)])
-    kmeans_start(codec, harmonics(), iterations=4, seed=0)
+    initialize_linear_paths(codec, [*harmonics(), 0.1 * white(1, 200 * HOP, 1)])
+    initialize_codebooks(codec, harmonics(), iterations=4, seed=0)
     return codec
 
 
 def distance(reference: np.ndarray, decoded: np.ndarray, latency: int) -> float:
-    """Log-mel distance over three windows, the lag taken off."""
+    """Log-mel distance over three windows, without the lag."""
     pair = reference[:, :-latency, 0], keras.ops.convert_to_numpy(decoded)[:, latency:, 0]
     return float(mel_distances(*pair, LINEAR.sample_rate, (2, 3, 4)).log[0])
 
 
 def test_the_codec_streams(keras_codec: Codec) -> None:
-    check_streams(Through(keras_codec), 0.1 * white(2, 9 * keras_codec.config.hop_length, 1), tolerance=3e-5)
+    check_streams(
+        RoundTrip(keras_codec), 0.1 * white(2, 9 * keras_codec.config.hop_length, 1), tolerance=3e-5
+    )
 
 
 def test_codes_of_blocks_are_those_of_the_whole(keras_codec: Codec) -> None:
@@ -112,7 +114,7 @@ def test_a_lower_rate_is_a_prefix(keras_codec: Codec) -> None:
     np.testing.assert_array_equal(keras_codec(audio), keras_codec.decode(many))
 
 
-def test_decoding_twice_and_in_chunks_is_the_same_noise_and_all(keras_codec: Codec) -> None:
+def test_decoding_again_or_in_chunks_gives_the_same_samples(keras_codec: Codec) -> None:
     codes = np.random.default_rng(4).integers(0, 1024, (1, 12, 6)).astype(np.int32)
     whole = keras_codec.decode(codes).numpy()
     np.testing.assert_array_equal(keras_codec.decode(codes).numpy(), whole)
@@ -123,21 +125,18 @@ def test_decoding_twice_and_in_chunks_is_the_same_noise_and_all(keras_codec: Cod
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-4 * np.abs(whole).max())
 
 
-def test_streams_of_one_batch_do_not_touch_each_other(keras_codec: Codec) -> None:
+def test_streams_of_one_batch_are_independent(keras_codec: Codec) -> None:
     audio = 0.1 * white(3, 4 * keras_codec.config.hop_length, 1)
     together = keras_codec.encode(audio, 6).numpy()
     np.testing.assert_array_equal(together[1:2], keras_codec.encode(audio[1:2], 6))
 
 
-def test_one_graph_gives_what_single_operations_give(keras_codec: Codec) -> None:
+def test_the_compiled_steps_give_what_the_whole_signal_gives(keras_codec: Codec) -> None:
     audio = 0.1 * white(1, 3 * keras_codec.config.hop_length, 1)
-    codes, state = keras_codec.encode_step(audio, keras_codec.encoder_state(1), 6)
-    expected, after = keras_codec.encode_step(audio, keras_codec.encoder_state(1), 6)
-    np.testing.assert_array_equal(codes, expected)
-    for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(after), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    sound, _ = keras_codec.decode_step(codes, keras_codec.decoder_state(1))
-    np.testing.assert_allclose(sound, keras_codec.decode(codes), atol=1e-4)
+    codes, _ = keras_codec.encode_step(audio, keras_codec.encoder_state(1), 6)
+    np.testing.assert_array_equal(codes, keras_codec.encode(audio, 6))
+    decoded, _ = keras_codec.decode_step(codes, keras_codec.decoder_state(1))
+    np.testing.assert_allclose(decoded, keras_codec.decode(codes), atol=1e-4)
 
 
 def pulse(place: int) -> np.ndarray:
@@ -147,22 +146,22 @@ def pulse(place: int) -> np.ndarray:
     return audio
 
 
-def test_an_impulse_is_heard_within_30_ms(linear: Codec) -> None:
-    """A pulse goes in live, hop by hop, and through codes; its peak is out 30 ms after it went in at the latest.
+def test_an_impulse_comes_out_within_30_ms(linear: Codec) -> None:
+    """The peak of a pulse comes out at most 30 ms after it went in, frame by frame and through codes.
 
-    The network, untrained, is kept still: the phase path alone speaks.
+    The untrained network is silenced, so the phase path alone makes the sound.
     """
     codec, places = Codec(LINEAR), [12 * HOP + offset for offset in (0, 57, 159, 160, 319)]
     for ours, given in zip(codec.weights, linear.weights, strict=True):
         ours.assign(given.value)
     codec.decoder.head.magnitude.bias.assign(np.full(LINEAR.synthesis_bins, -50))
-    kmeans_start(codec, [pulse(place) for place in places], iterations=2, seed=0)
+    initialize_codebooks(codec, [pulse(place) for place in places], iterations=2, seed=0)
     audio = np.concatenate([pulse(place) for place in places])
-    for heard in (codec.decoder(codec.encoder(audio)), codec.decode(codec.encode(audio, 12))):
-        peaks = np.argmax(np.abs(keras.ops.convert_to_numpy(heard)[:, :, 0]), axis=1)
+    for decoded in (codec.decoder(codec.encoder(audio)), codec.decode(codec.encode(audio, 12))):
+        peaks = np.argmax(np.abs(keras.ops.convert_to_numpy(decoded)[:, :, 0]), axis=1)
         np.testing.assert_allclose(peaks - places, codec.latency, atol=8)
-        said = (peaks // HOP + 1) * HOP  # a sample leaves with its frame, once all of that frame has come in
-        assert np.all(said - places <= 0.030 * LINEAR.sample_rate + 8)
+        out = (peaks // HOP + 1) * HOP  # a sample leaves with its frame, when that frame is complete
+        assert np.all(out - places <= 0.030 * LINEAR.sample_rate + 8)
 
 
 def test_promised_delay_of_the_default() -> None:
@@ -171,7 +170,7 @@ def test_promised_delay_of_the_default() -> None:
     assert (framing + overlap) / config.sample_rate == 0.030
 
 
-def test_the_pca_start_is_already_a_codec(linear: Codec) -> None:
+def test_the_principal_components_are_already_a_codec(linear: Codec) -> None:
     keras.utils.set_random_seed(3)
     random, audio = Codec(LINEAR), next(harmonics())
     untrained = distance(audio, random.decoder(random.encoder(audio)), linear.latency)
@@ -189,7 +188,7 @@ def test_more_codebooks_are_better_from_the_start(linear: Codec) -> None:
     assert ladder == sorted(ladder, reverse=True)
 
 
-def test_the_phase_path_brings_the_waveform_back(linear: Codec) -> None:
+def test_the_phase_path_restores_the_waveform(linear: Codec) -> None:
     time = np.arange(40 * HOP) / LINEAR.sample_rate
     audio = (0.2 * np.sin(2 * np.pi * 440 * time) + 0.1 * np.sin(2 * np.pi * 700 * time))[None, :, None]
     decoded = linear.decoder(linear.encoder(audio.astype(np.float32))).numpy()[0, linear.latency :, 0]
@@ -198,7 +197,7 @@ def test_the_phase_path_brings_the_waveform_back(linear: Codec) -> None:
     assert correlation > 0.9
 
 
-def test_a_tiny_model_gives_the_numbers_it_always_gave(tiny_config: CodecConfig) -> None:
+def test_a_tiny_model_gives_pinned_numbers(tiny_config: CodecConfig) -> None:
     codec, generator = Codec(tiny_config), np.random.default_rng(48)
     for name, weight in sorted(named_weights(codec).items()):
         fan = np.prod(weight.shape[:-1]) if name.endswith("kernel") else 1
@@ -216,7 +215,7 @@ def test_a_tiny_model_gives_the_numbers_it_always_gave(tiny_config: CodecConfig)
 
 def macs_per_second(codec: Codec) -> float:
     """Multiplications of all kernels: a kernel at 100 Hz is used twice as often as one at 50 Hz."""
-    fine = ("encoder.fine", "decoder.fine", "decoder.noise_map", "decoder.head")
+    fine = ("encoder.input", "encoder.fine", "decoder.fine", "decoder.noise_map", "decoder.head")
     kernels = {name: weight for name, weight in named_weights(codec).items() if name.endswith("kernel")}
     rates = {name: codec.config.frame_rate * (2 if name.startswith(fine) else 1) for name in kernels}
     search = codec.config.frame_rate * float(np.prod(codec.quantizer.codebooks.shape))

@@ -9,7 +9,7 @@ from support.contract import check_streams, white
 
 from codec.config import CodecConfig
 from codec.dsp import BAND_SCALE, LatentBlock
-from codec.network.encoder import Encoder, Standardize, moments, pair
+from codec.network.encoder import Encoder, Standardize, moments
 
 BLOCKS = (LatentBlock(3, 0.8 * 4 / 3), LatentBlock(1, 0.2 * 4))
 
@@ -34,13 +34,8 @@ def test_standardize_streams() -> None:
     check_streams(layer, white(2, 12, 4))
 
 
-def test_two_frames_side_by_side() -> None:
-    x = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
-    assert pair(x).numpy().tolist() == [[[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]]
-
-
 def test_the_network_starts_small_beside_the_linear_paths(encoder: Encoder) -> None:
-    kernel = encoder.coarse.layers[-1].layer.kernel
+    kernel = encoder.network.layers[-1].layer.kernel
     assert np.std(kernel.numpy()) == pytest.approx(0.02, rel=0.3)
 
 
@@ -57,12 +52,12 @@ def test_the_linear_paths_in_numpy(encoder: Encoder, tiny_config: CodecConfig) -
 
 
 def test_the_network_does_not_see_the_low_bins_of_the_phase_path(encoder: Encoder) -> None:
-    width = encoder.fine.layers[0].layer.kernel.shape[0]
-    assert width == encoder.analysis.slices[1].stop
+    width = encoder.network.layers[0].layer.kernel.shape[0]
+    assert width == encoder.analysis.slices.bands.stop
 
 
-def test_statistics_settle_and_hold_the_variances() -> None:
-    """Whatever the blocks bring, their variances are those promised; within a block proportions stay."""
+def test_statistics_converge_and_fix_the_variances() -> None:
+    """Each block gets its promised variance; proportions within a block stay."""
     layer, generator = Standardize(BLOCKS), np.random.default_rng(2)
     sizes, means = np.array([2, 1, 0.5, 30]), np.array([5, -3, 0.5, 100])
     for _ in range(120):
@@ -94,7 +89,7 @@ def test_one_update_in_numpy() -> None:
     np.testing.assert_allclose(layer.variance.numpy(), expected, rtol=1e-4)
 
 
-def test_nothing_is_changed_before_the_first_update() -> None:
+def test_values_are_unchanged_before_the_first_update() -> None:
     np.testing.assert_allclose(Standardize(BLOCKS)(white(1, 3, 4)), white(1, 3, 4), atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The emphasis of peaks in a decoded spectrum: what it raises, what it leaves, and how strong it is."""
+"""The postfilter: it raises peaks, keeps power and phases, and gets weaker with more codebooks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BIN_WIDTH = CONFIG.sample_rate / CONFIG.short_window  # Hz
 BELOW = round(POSTFILTER_LIMIT / BIN_WIDTH)
 
 
-def emphasized(spectrum: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """Complex [frame, bin] with its peaks raised."""
+def postfiltered(spectrum: np.ndarray, strength: float = 0.5) -> np.ndarray:
+    """Filter a complex spectrum [frame, bin]."""
     parts = np.concatenate([spectrum.real, spectrum.imag], axis=-1).astype(np.float32)
     real, imaginary = np.split(np.asarray(Postfilter(CONFIG)(parts[None], strength))[0], 2, axis=-1)
     return real + 1j * imaginary
@@ -28,7 +28,7 @@ def noise(frames: int, seed: int = 0) -> np.ndarray:
 
 
 def formant(place: int) -> np.ndarray:
-    """A broad peak at a bin, ten times as high as its surroundings, with random directions."""
+    """A broad peak at a bin, ten times as high as its surroundings, with random phases."""
     bins, spectrum = np.arange(CONFIG.synthesis_bins), noise(1)
     return spectrum / np.abs(spectrum) * (0.1 + np.exp(-(((bins - place) / 4) ** 2)))
 
@@ -36,46 +36,46 @@ def formant(place: int) -> np.ndarray:
 @pytest.mark.parametrize("place", [25, 40, 60])
 def test_a_peak_rises_above_its_surroundings(place: int) -> None:
     before = formant(place)
-    gain = np.abs(emphasized(before) / before)[0]
+    gain = np.abs(postfiltered(before) / before)[0]
     assert gain[place] > 1.05
     assert gain[place - 9] < 0.8 > gain[place + 9]
 
 
-def test_directions_stay() -> None:
+def test_phases_stay() -> None:
     before = noise(5)
-    gain = emphasized(before) / before
+    gain = postfiltered(before) / before
     np.testing.assert_allclose(gain.imag, 0, atol=1e-5)
     assert (gain.real > 0).all()
 
 
-def test_what_lies_above_the_limit_stays() -> None:
+def test_bins_above_the_limit_stay() -> None:
     before = noise(5)
-    after = emphasized(before)
+    after = postfiltered(before)
     np.testing.assert_array_equal(after[:, BELOW:], before[:, BELOW:].astype(np.complex64))
     assert np.abs(after[:, 1:BELOW] - before[:, 1:BELOW]).max() > 0.1
 
 
 def test_power_stays() -> None:
     before = noise(20)
-    power = [np.sum(np.abs(x[:, :BELOW]) ** 2, axis=1) for x in (before, emphasized(before))]
-    # But for the edges, whose part of the emphasis is small, and so is their part in keeping the power.
+    power = [np.sum(np.abs(x[:, :BELOW]) ** 2, axis=1) for x in (before, postfiltered(before))]
+    # At the edges the filter is weak, and so is its correction of the power.
     np.testing.assert_allclose(power[1], power[0], rtol=0.1)
 
 
 def test_loudness_changes_nothing() -> None:
     before = noise(5)
-    np.testing.assert_allclose(emphasized(0.01 * before), 0.01 * emphasized(before), rtol=0.01, atol=1e-5)
+    np.testing.assert_allclose(postfiltered(0.01 * before), 0.01 * postfiltered(before), rtol=0.01, atol=1e-5)
 
 
-def test_of_a_flat_spectrum_and_of_silence_nothing_is_raised() -> None:
+def test_a_flat_spectrum_and_silence_stay() -> None:
     flat = noise(3) / np.abs(noise(3))
-    np.testing.assert_allclose(emphasized(flat), flat, atol=1e-5)
-    assert not emphasized(0 * flat).any()
+    np.testing.assert_allclose(postfiltered(flat), flat, atol=1e-5)
+    assert not postfiltered(0 * flat).any()
 
 
-def test_no_strength_changes_nothing() -> None:
+def test_strength_zero_changes_nothing() -> None:
     before = noise(3)
-    np.testing.assert_allclose(emphasized(before, 0.0), before, rtol=1e-6)
+    np.testing.assert_allclose(postfiltered(before, 0.0), before, rtol=1e-6)
 
 
 def test_more_codebooks_need_less_of_it() -> None:

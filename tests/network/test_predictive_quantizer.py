@@ -1,4 +1,4 @@
-"""The predicted base against a loop in numpy, block by block, under gradients, and where it begins."""
+"""The predictive quantizer against a loop in numpy: in blocks, under gradients, and at the start of training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.contract import white
 from codec.network.codebook import residual_kmeans
 from codec.network.predictive_quantizer import PredictiveQuantizer
 from codec.network.quantizer import ResidualVectorQuantizer
-from codec.training.initialization import linear_prediction, start_codebooks
+from codec.training.initialization import fit_quantizer, linear_prediction
 
 STAGES, BASE, CORE, SIZE = 5, 2, 3, 16
 DIM, BASE_DIM, CORE_DIM = 6, 4, 5
@@ -30,12 +30,12 @@ def quantizer() -> PredictiveQuantizer:
 
 
 def reach(stage: int) -> int:
-    """How many of the dimensions a stage codes."""
+    """Return how many dimensions a stage codes."""
     return BASE_DIM if stage < BASE else CORE_DIM if stage < CORE else DIM
 
 
 def numpy_codes(layer: PredictiveQuantizer, latents: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frame by frame, one item [frame, dim]: codes [frame, count] and what they stand for [frame, dim]."""
+    """Code one item [frame, dim] frame by frame: codes [frame, count] and quantized [frame, dim]."""
     books, prediction = layer.codebooks.numpy(), layer.prediction.numpy()
     base, rows, sums = np.zeros(BASE_DIM, np.float32), [], []
     for frame in latents:
@@ -88,7 +88,7 @@ def test_blocks_are_the_whole(count: int) -> None:
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
-def test_nothing_depends_on_frames_to_come() -> None:
+def test_codes_do_not_depend_on_later_frames() -> None:
     layer, changed = quantizer(), LATENTS.copy()
     changed[:, 12:] = 7
     np.testing.assert_array_equal(layer.encode(LATENTS, 5)[:, :12], layer.encode(changed, 5)[:, :12])
@@ -104,7 +104,7 @@ class TestInTraining:
             expected = layer.decode(codes[item : item + 1, :, :count])[0]
             np.testing.assert_allclose(found.quantized[item], expected, atol=1e-5)
 
-    def test_commitment_is_the_distance_of_each_stage_to_what_it_was_given(self) -> None:
+    def test_commitment_is_the_distance_of_each_stage_to_its_target(self) -> None:
         layer, total = quantizer(), 0.0
         latents = tf.convert_to_tensor(LATENTS)
         with tf.GradientTape() as tape:
@@ -113,7 +113,7 @@ class TestInTraining:
         for item, active in enumerate(self.active):
             for count in range(1, active + 1):
                 left = LATENTS[item] - numpy_codes(layer, LATENTS[item], max(count, BASE))[1]
-                if count >= BASE:  # of the base's first stage the loop knows no sum at this rate
+                if count >= BASE:  # the loop has no sum after the first stage of the base
                     inside = np.arange(DIM) < reach(count - 1)
                     total += np.sum(np.square(left) * inside)
         first = found.errors[0].numpy() * 3 * 20 * DIM
@@ -160,7 +160,7 @@ def slow_latents(segments: int) -> np.ndarray:
 def started() -> PredictiveQuantizer:
     layer = PredictiveQuantizer(STAGES, SIZE, BASE, BASE_DIM, CORE, CORE_DIM)
     layer.build((None, None, DIM))
-    start_codebooks(layer, slow_latents(80), iterations=4, seed=0)
+    fit_quantizer(layer, slow_latents(80), iterations=4, seed=0)
     return layer
 
 
@@ -176,11 +176,11 @@ class TestStart:
         ]
         assert errors[0] < 0.8 * errors[1]
 
-    def test_finds_the_pace_of_each_dimension(self, started: PredictiveQuantizer) -> None:
+    def test_finds_how_fast_each_dimension_changes(self, started: PredictiveQuantizer) -> None:
         paces = np.diag(started.prediction.numpy())
         assert np.all(paces > 0.5) and np.all(paces < 1) and paces[0] == max(paces)
 
-    def test_begins_no_stage_outside_its_part(self, started: PredictiveQuantizer) -> None:
+    def test_starts_no_stage_outside_its_dimensions(self, started: PredictiveQuantizer) -> None:
         books = started.codebooks.numpy()
         assert not books[:BASE, :, BASE_DIM:].any() and books[BASE:, :, BASE_DIM:].any()
         assert not books[:CORE, :, CORE_DIM:].any() and books[CORE:, :, CORE_DIM:].any()

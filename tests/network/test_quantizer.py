@@ -1,4 +1,4 @@
-"""Vector quantization and how a gradient gets past it: every form that goes round, and what each one does."""
+"""Vector quantization and its gradient: every form in use elsewhere, and what each one does."""
 
 from __future__ import annotations
 

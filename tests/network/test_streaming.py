@@ -1,4 +1,4 @@
-"""Serial and Pointwise keep the streaming contract; and the contract catches those who do not."""
+"""Serial and Pointwise keep the streaming contract, and its check catches layers that break it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import pytest
 from keras import ops
 from support.contract import check_streams, white
 
-from codec.network.layers import CausalConv1D, dense, layer_norm
+from codec.network.layers import CausalConv1D
 from codec.network.streaming import Pointwise, Serial, State, StreamingLayer, Tensor
 
 
+def dense(width: int) -> Pointwise:
+    return Pointwise(keras.layers.Dense(width))
+
+
 class Fold(StreamingLayer):
-    """Put `factor` steps side by side."""
+    """Join `factor` frames into one."""
 
     def __init__(self, factor: int, latency: int = 0) -> None:
         super().__init__()
@@ -30,7 +34,7 @@ class Fold(StreamingLayer):
 
 
 class Unfold(StreamingLayer):
-    """Make `factor` steps of one."""
+    """Split a frame into `factor` frames."""
 
     def __init__(self, factor: int, latency: int = 0) -> None:
         super().__init__()
@@ -43,8 +47,8 @@ class Unfold(StreamingLayer):
         return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1] // self.stride.denominator)), state
 
 
-class Misbehaved(StreamingLayer):
-    """The step that is given, whatever it does."""
+class BrokenLayer(StreamingLayer):
+    """A layer with any step function."""
 
     def __init__(self, step: Any) -> None:
         super().__init__()
@@ -58,7 +62,9 @@ class Misbehaved(StreamingLayer):
 
 
 @pytest.mark.parametrize(
-    "layer", [dense(5), layer_norm(), Fold(2), Unfold(3)], ids=["dense", "norm", "fold", "unfold"]
+    "layer",
+    [dense(5), Pointwise(keras.layers.LayerNormalization()), Fold(2), Unfold(3)],
+    ids=["dense", "norm", "fold", "unfold"],
 )
 def test_layers_without_memory(layer: StreamingLayer) -> None:
     check_streams(layer, white(2, 12, 6))
@@ -75,14 +81,14 @@ def test_serial_output_shape() -> None:
     assert layer.compute_output_shape((2, None, 3)) == (2, None, 4)
 
 
-def test_latency_counts_in_the_steps_of_the_layers_behind() -> None:
+def test_latency_counts_in_the_frames_of_the_later_layers() -> None:
     assert Serial([Fold(2, latency=3)]).latency == 3
     assert Serial([Fold(1, latency=4), Fold(2, latency=3)]).latency == 4 / 2 + 3
     assert Serial([Fold(4, latency=1), Unfold(2, latency=5)]).latency == 1 * 2 + 5
     assert Serial([Fold(3, latency=1), Fold(2)]).latency == Fraction(1, 2)
 
 
-def test_serial_of_nothing_is_nothing() -> None:
+def test_serial_without_layers_changes_nothing() -> None:
     layer, x = Serial([]), white(1, 4, 2)
     assert (layer.stride, layer.latency, layer.initial_state(1)) == (1, 0, ())
     np.testing.assert_array_equal(layer(x), x)
@@ -95,7 +101,7 @@ def test_serial_refuses_the_state_of_another() -> None:
         layer.step(white(1, 4, 2), layer.initial_state(1)[:1])
 
 
-def test_pointwise_knows_its_layer() -> None:
+def test_pointwise_builds_its_layer() -> None:
     layer = Pointwise(keras.layers.Dense(7))
     layer.build((None, None, 3))
     assert layer.compute_output_shape((2, 5, 3)) == (2, 5, 7)
@@ -115,8 +121,8 @@ def test_a_layer_without_a_step_says_so() -> None:
         lambda x: x[:, :-1],
         lambda x: ops.concatenate([x, x], axis=-1),
     ],
-    ids=["hears the future", "leans on the block", "loses a step", "breaks the promised shape"],
+    ids=["depends on the future", "depends on the block", "loses a frame", "breaks the promised shape"],
 )
 def test_the_check_catches(step: Any) -> None:
     with pytest.raises(AssertionError):
-        check_streams(Misbehaved(step), white(1, 12, 2))
+        check_streams(BrokenLayer(step), white(1, 12, 2))
