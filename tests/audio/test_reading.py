@@ -123,7 +123,7 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
         assert str(path) in one_line(error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(("WAV", "FLAC", "OGG", "AIFF")), st.integers(0, 3000), st.integers(0, 7))
 def test_a_flipped_bit_is_audio_or_an_audio_error(container: str, byte: int, bit: int) -> None:
     data = bytearray(FLIPPABLE[container])

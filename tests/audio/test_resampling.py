@@ -27,7 +27,7 @@ def resample(stream: Resampler | SecondsResampler, samples: np.ndarray, sizes: l
 
 
 class TestResampler:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.integers(0, 5000),
         st.sampled_from((*RATES, 8001, 44101, 191_999)),
@@ -73,7 +73,6 @@ class TestResampler:
 
 
 class TestSecondsResampler:
-    @settings(max_examples=40, deadline=None)
     @given(
         source_rate=st.sampled_from((16000, 44100, 48000)),
         target_rate=st.sampled_from((*RATES, 47999)),

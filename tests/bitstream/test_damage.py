@@ -212,7 +212,7 @@ DAMAGED = {
     "behind the last": (
         START + raw_chunk(0, 2 * 4, bytes(15)) + raw_chunk(1, 4 * 4, bytes(30)),
         BitstreamError,
-        "chunk 1 at byte 64 (0.04 s): found behind a shorter chunk, expected the end",
+        "chunk 1 at byte 64 (0.04 s): found after a shorter chunk, expected the end",
     ),
     "long varint": (
         START + b"\x90\x00",

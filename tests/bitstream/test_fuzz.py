@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -23,7 +23,6 @@ def test_sound_streams(mode: int) -> None:
         target.check(seed)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(SEEDS), st.sampled_from(SEEDS), st.data())
 def test_two_streams_spliced_with_some_bytes_changed(
     first: bytes, second: bytes, data: st.DataObject
@@ -35,7 +34,6 @@ def test_two_streams_spliced_with_some_bytes_changed(
     target.check(bytes(spliced))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     target.check(data)

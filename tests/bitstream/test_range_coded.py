@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.priors import GROUPS, SIZE, random_prior
 from support.streams import HEADER, Pipe, raw_chunk, raw_trailer
@@ -28,8 +28,8 @@ def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
         for frame in range(start, min(start + 5, frames)):
             for codebook in range(3):
                 hidden = list(PRIOR.hidden(codes[:, start : frame + 1]))[codebook][:, -1]
-                group = PRIOR.of_groups(codebook, hidden).argmax(axis=-1)
-                order = np.argsort(-PRIOR.of_places(codebook, hidden, group), axis=-1)
+                group = PRIOR.group_scores(codebook, hidden).argmax(axis=-1)
+                order = np.argsort(-PRIOR.place_scores(codebook, hidden, group), axis=-1)
                 place = np.take_along_axis(order, noise[:, frame, codebook, None], -1)[:, 0]
                 codes[:, frame, codebook] = PRIOR.arrays["order"][codebook, group * SIZE // GROUPS + place]
     return codes
@@ -64,7 +64,6 @@ def test_each_chunk_takes_the_coding_of_fewer_bytes() -> None:
     np.testing.assert_array_equal(read(data, PRIOR), codes)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 14), st.integers(0, 2**32 - 1))
 def test_any_codes_come_back(frames: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(0, 16, (2, frames, 3), dtype=np.int32)
@@ -91,7 +90,6 @@ def test_what_no_coder_writes_is_named_with_its_place() -> None:
         read(data, PRIOR)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=15))
 def test_any_payload_is_an_error_or_codes(payload: bytes) -> None:
     chunk = raw_chunk(0, 5 * 4 + RANGE_CODED, payload)

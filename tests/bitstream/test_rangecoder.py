@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.rangecoder import TOTAL, RangeDecoder, encoded
+from codec.bitstream.rangecoder import TOTAL, RangeDecoder, range_encode
 
 Interval = tuple[int, int]  # start and count
 
@@ -23,7 +23,7 @@ def intervals(draw: st.DrawFn) -> Interval:
 
 
 def encode(row: list[Interval]) -> bytes:
-    return encoded((start, start + count) for start, count in row)
+    return range_encode((start, start + count) for start, count in row)
 
 
 def decode(data: bytes, tables: list[list[Interval]]) -> list[Interval]:

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from support.streams import CODES, FILE, HEADER, OPENERS, Pipe, joined, read_all, write
 
-import codec.bitstream.format as layout
-import codec.bitstream.reader as reading
-from codec.bitstream import Reader, Writer
+from codec.bitstream import Reader, Writer, trailer
 
 
 def test_a_file_tells_its_length_at_once_and_a_pipe_at_the_end():
@@ -114,7 +112,7 @@ def test_files_that_do_not_wait_are_an_error_and_not_the_end():
 
 
 def test_endless_streams_have_no_index_but_are_read(monkeypatch):
-    monkeypatch.setattr(layout, "MAX_INDEX", 2)
+    monkeypatch.setattr(trailer, "MAX_INDEX", 2)
     written = write(HEADER, CODES)
     assert len(written) == len(FILE) - 3
     for opener in OPENERS.values():
@@ -124,7 +122,7 @@ def test_endless_streams_have_no_index_but_are_read(monkeypatch):
 
 
 def test_a_long_index_is_found_though_it_begins_before_the_tail(monkeypatch):
-    monkeypatch.setattr(reading, "_TAIL", 17)
+    monkeypatch.setattr(trailer, "_TAIL", 17)
     reader = Reader(io.BytesIO(FILE))
     assert reader.chunk_offsets == (43, 79, 115)
     reader.seek(2)

@@ -143,7 +143,7 @@ def test_a_file_made_to_waste_time_is_given_up() -> None:
 
 
 def test_a_pipe_is_refused() -> None:
-    with pytest.raises(ValueError, match="sought"):
+    with pytest.raises(ValueError, match="seek"):
         RecoveringReader(Pipe(FILE))  # type: ignore[arg-type]
 
 

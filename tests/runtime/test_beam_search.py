@@ -36,7 +36,6 @@ def one_after_another(rows: np.ndarray, books: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(0, 300), st.integers(1, 6), st.integers(1, 4), st.integers(1, 20))
-@settings(deadline=None, max_examples=40)
 def test_the_last_code_is_the_nearest_after_those_before_it(
     seed: int, count: int, stages: int, candidates: int
 ) -> None:
@@ -104,7 +103,7 @@ def followed_one_by_one(
 
 
 @given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_one_frame_is_searched_as_what_its_prediction_leaves(rows: int, candidates: int, seed: int) -> None:
     frames, base, prediction = white(rows, 1, 3, seed=seed), white(rows, 3, seed=1), 0.5 * white(3, 3, seed=2)
     books = white(4, 16, 3, seed=3)
@@ -136,7 +135,6 @@ def test_all_paths_are_the_exhaustive_search() -> None:
 
 
 @given(st.integers(0, 300), st.integers(1, 4), st.integers(0, 9), st.integers(1, 3), st.integers(1, 9))
-@settings(deadline=None, max_examples=40)
 def test_codes_of_a_path_and_what_it_is_decoded_to_belong_together(
     seed: int, rows: int, count: int, stages: int, candidates: int
 ) -> None:
