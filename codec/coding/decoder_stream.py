@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 
 from codec import audio, bitstream
 from codec.coding.checks import check_format, check_whole, checked_codes
+from codec.dsp import to_left_and_right
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
@@ -87,7 +88,7 @@ class DecoderStream:
         Raises:
             ValueError: the codes have another shape, or one of them is not in a codebook.
         """
-        codes = checked_codes(codes, self._channels, self._model.config)
+        codes = checked_codes(codes, self._channels, self._model)
         return np.concatenate([self._silence(0), *self.steps(codes)])
 
     def steps(self, codes: np.ndarray, fill_to: int = 0) -> Iterator[np.ndarray]:
@@ -162,7 +163,7 @@ class DecoderStream:
 
     def _decoded(self, codes: np.ndarray, state: Any) -> np.ndarray:
         sound, self._state = self._model.decode_step(codes, state)
-        return _to_left_and_right(np.asarray(sound, np.float32)[:, :, 0].T)
+        return to_left_and_right(np.asarray(sound, np.float32)[:, :, 0].T)
 
     def _resampled(self, sound: np.ndarray) -> np.ndarray:
         early = min(self._early, len(sound))
@@ -204,14 +205,6 @@ def chunks_per_step(reader: bitstream.Reader, model: StreamingCodec) -> int:
 def step_seconds(model: StreamingCodec, channels: int) -> int:
     """Return the seconds of a file in one step: fewer with more channels, so that memory stays the same."""
     return max(1, model.seconds_per_step // channels)
-
-
-def _to_left_and_right(samples: np.ndarray) -> np.ndarray:
-    """Turn mid and side, [time, 2], into left and right; return other channels as they are."""
-    if samples.shape[1] != 2:
-        return samples
-    mid, side = samples.T
-    return np.stack([mid + side, mid - side], axis=1)
 
 
 def _falling(times: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from codec import audio, bitstream
 from codec.coding.checks import check_format, check_whole, checked_samples
 from codec.coding.rate_control import Rate, RateControl
+from codec.dsp import to_mid_and_side
 from codec.presets import model_id
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class EncoderStream:
         frames = len(samples) // config.hop_length
         unit = min(self.frames_per_chunk, config.reset_interval)
         silence = -frames % unit * config.hop_length
-        block = _to_mid_and_side(samples).T
+        block = to_mid_and_side(samples).T
         if silence:  # np.pad takes its time even where there is nothing to add
             block = np.pad(block, ((0, 0), (0, silence)))
         state: Any = self._model.reset_prediction(self._state)
@@ -168,8 +169,8 @@ def _header(
 ) -> bitstream.Header:
     """Return a header without length and identity, which takes time; raise ValueError for a length of chunks."""
     return bitstream.Header(
-        sample_rate=sample_rate,
-        channels=channels,
+        sample_rate=int(sample_rate),
+        channels=int(channels),
         num_samples=None,
         model_id=bytes(8),
         num_codebooks=rate.num_codebooks,
@@ -179,14 +180,6 @@ def _header(
         hop_length=config.hop_length,
         varies=rate.quality is not None,
     )
-
-
-def _to_mid_and_side(samples: np.ndarray) -> np.ndarray:
-    """Turn left and right, [time, 2], into half their sum and half their difference; return others as they are."""
-    if samples.shape[1] != 2:
-        return samples
-    left, right = samples.T
-    return np.stack([(left + right) / 2, (left - right) / 2], axis=1)
 
 
 def _step_frames(frames_per_chunk: int, second: int, seconds_per_step: int) -> list[int]:

@@ -27,13 +27,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.coding.checks import check_whole
-
 if TYPE_CHECKING:
     from codec.config import CodecConfig
     from codec.protocol import StreamingCodec
 
-DEFAULT_BITRATE = 6000  # bits per second and channel
 LEVELS = (0, 2, 4, 6, 8, 10)
 PRICES = (0.06, 0.033, 0.0055, 0.002, 0.0006, 0.00025)  # of a codebook, at these levels
 SILENCE = (-60.0, -90.0)  # dB of full scale, of the loudest 20 ms: at level 0 and at level 10
@@ -102,12 +99,7 @@ class Rate:
             raise ValueError(f"{' and '.join(names)} are given, expected only one of them")
         if quality is not None:
             return cls(config.num_codebooks, Quality(quality))
-        if num_codebooks is not None:
-            check_whole("num_codebooks", num_codebooks, 1, config.num_codebooks)
-            return cls(num_codebooks)
-        if bitrate is None:
-            bitrate = min(config.bitrates, key=lambda offered: abs(offered - DEFAULT_BITRATE))
-        return cls(config.num_codebooks_for(bitrate))
+        return cls(config.choose_codebooks(bitrate, num_codebooks))
 
 
 class RateControl:

@@ -68,10 +68,9 @@ def read_tensors(path: Path) -> Tensors:
 
 def weights_of(model: StreamingCodec) -> Mapping[str, Mapping[str, Any]]:
     """Return the weights of a model that a preset stores, by part and name."""
-    from codec.runtime import NumpyCodec
-
-    if isinstance(model, NumpyCodec):
-        return model.parts
+    parts: Mapping[str, Tensors] | None = getattr(model, "parts", None)  # a NumpyCodec has them at hand
+    if parts is not None:
+        return parts
     from codec.network.weights import shipped_weights
 
     return shipped_weights(cast("Codec", model))

@@ -1,4 +1,4 @@
-"""Packets: each decodes alone, any of them may be lost, and streams know nothing of each other."""
+"""Packets: each decodes alone, any of them may be lost, and streams do not change each other."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from hypothesis import strategies as st
 from support.sounds import tone
 
 from codec.audio import AudioReader
-from codec.coding.compression import EncoderStream
 from codec.coding.decoder_stream import FADE_SECONDS, DecoderStream
+from codec.coding.encoder_stream import EncoderStream
 from codec.coding.packets import PacketDecoder, PacketEncoder
 from codec.errors import BitstreamError
 from codec.presets import load, samples
-from codec.runtime.codec import NumpyCodec
+from codec.runtime import NumpyCodec
 
 
-def sent(codec: NumpyCodec, sound: np.ndarray, rate: int, codebooks: int, frames: int = 1) -> list[bytes]:
-    encoder = PacketEncoder(codec, rate, sound.shape[1], codebooks, frames)
+def encoder_of(model: NumpyCodec, rate: int, channels: int, codebooks: int, frames: int = 1) -> PacketEncoder:
+    return PacketEncoder(model, rate, channels, num_codebooks=codebooks, frames_per_packet=frames)
+
+
+def decoder_of(model: NumpyCodec, rate: int, channels: int, codebooks: int, frames: int = 1) -> PacketDecoder:
+    return PacketDecoder(model, rate, channels, num_codebooks=codebooks, frames_per_packet=frames)
+
+
+def sent(model: NumpyCodec, sound: np.ndarray, rate: int, codebooks: int, frames: int = 1) -> list[bytes]:
+    encoder = encoder_of(model, rate, sound.shape[1], codebooks, frames)
     return encoder.push(sound) + encoder.flush()
 
 
-def heard(decoder: PacketDecoder, packets: list[bytes | None]) -> np.ndarray:
+def received(decoder: PacketDecoder, packets: list[bytes | None]) -> np.ndarray:
     return np.concatenate([*map(decoder.push, packets), decoder.flush()])
 
 
@@ -37,50 +45,50 @@ def without(packets: list[bytes], *lost: int) -> list[bytes | None]:
 @pytest.mark.parametrize(
     ("codebooks", "channels", "frames", "size"), [(12, 1, 1, 15), (3, 1, 1, 4), (7, 2, 3, 53)]
 )
-def test_a_packet_is_codes_and_nothing_else(
+def test_a_packet_holds_codes_and_nothing_else(
     numpy_codec: NumpyCodec, codebooks: int, channels: int, frames: int, size: int
 ) -> None:
-    encoder = PacketEncoder(numpy_codec, 16000, channels, codebooks, frames)
-    decoder = PacketDecoder(numpy_codec, 16000, channels, codebooks, frames)
+    encoder = encoder_of(numpy_codec, 16000, channels, codebooks, frames)
+    decoder = decoder_of(numpy_codec, 16000, channels, codebooks, frames)
     assert encoder.packet_size == decoder.packet_size == size
     packets = encoder.push(tone(1.0, 16000, channels))
     assert len(packets) == 50 // frames and {len(packet) for packet in packets} == {size}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
-def test_any_blocks_rates_and_shapes_are_what_the_streams_make_of_them(
+def test_packets_hold_the_codes_of_streams_and_sound_like_them(
     numpy_codec: NumpyCodec, data: st.DataObject
 ) -> None:
     rate, channels = data.draw(st.sampled_from([(16000, 1), (22050, 2), (48000, 3)]))
     frames, codebooks = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 24))
     sound = tone(0.5, rate, channels)[: data.draw(st.integers(0, rate // 2))]
-    encoder = PacketEncoder(numpy_codec, rate, channels, codebooks, frames)
+    encoder = encoder_of(numpy_codec, rate, channels, codebooks, frames)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=3)))
     packets = [packet for block in np.split(sound, cuts) for packet in encoder.push(block)] + encoder.flush()
-    found = heard(PacketDecoder(numpy_codec, rate, channels, codebooks, frames), [*packets])
+    found = received(decoder_of(numpy_codec, rate, channels, codebooks, frames), [*packets])
     stream, decoder = (
-        EncoderStream(numpy_codec, rate, channels, codebooks, frames),
+        EncoderStream(numpy_codec, rate, channels, num_codebooks=codebooks, frames_per_chunk=frames),
         DecoderStream(numpy_codec, rate, channels),
     )
     codes = [*stream.push(sound), *stream.flush()]
     expected = np.concatenate([*map(decoder.push, codes), decoder.flush()])
     assert {len(packet) for packet in packets} == {encoder.packet_size}
     assert len(found) >= len(sound)
-    whole = min(len(expected), len(sound)) - rate // 10  # the end hangs on what comes after it
+    whole = min(len(expected), len(sound)) - rate // 10  # the end depends on the sound after it
     np.testing.assert_allclose(found[: max(0, whole)], expected[: max(0, whole)], atol=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 4), st.sampled_from([16000, 22050]))
-def test_whatever_is_lost_the_length_stays(
+def test_losses_do_not_change_the_length(
     numpy_codec: NumpyCodec, lost: list[bool], frames: int, rate: int
 ) -> None:
     packets = sent(numpy_codec, tone(len(lost) * frames / 50, rate, 2), rate, 6, frames)[: len(lost)]
-    found = heard(
-        PacketDecoder(numpy_codec, rate, 2, 6, frames), without(packets, *itertools.compress(range(40), lost))
+    found = received(
+        decoder_of(numpy_codec, rate, 2, 6, frames), without(packets, *itertools.compress(range(40), lost))
     )
-    assert found.shape == heard(PacketDecoder(numpy_codec, rate, 2, 6, frames), [*packets]).shape
+    assert found.shape == received(decoder_of(numpy_codec, rate, 2, 6, frames), [*packets]).shape
     assert np.isfinite(found).all()
 
 
@@ -88,20 +96,18 @@ def test_whatever_is_lost_the_length_stays(
 @pytest.mark.parametrize("missed", [1, 7, 30])
 def test_packets_decode_without_those_before(numpy_codec: NumpyCodec, frames: int, missed: int) -> None:
     packets = sent(numpy_codec, tone(2.0, 16000), 16000, 12, frames)
-    whole = heard(PacketDecoder(numpy_codec, 16000, 1, 12, frames), [*packets])
-    found = heard(PacketDecoder(numpy_codec, 16000, 1, 12, frames), without(packets, *range(missed)))
+    whole = received(decoder_of(numpy_codec, 16000, 1, 12, frames), [*packets])
+    found = received(decoder_of(numpy_codec, 16000, 1, 12, frames), without(packets, *range(missed)))
     settled = (missed * frames + numpy_codec.config.run_in_frames) * numpy_codec.config.hop_length
     np.testing.assert_allclose(found[settled:], whole[settled:], atol=1e-5)
-    assert not found[
-        : missed * frames * 320 - numpy_codec.latency
-    ].any()  # nothing had been heard that could go on
+    assert not found[: missed * frames * 320 - numpy_codec.latency].any()  # nothing before it to continue
 
 
-def test_a_lost_packet_sounds_on_and_a_long_loss_fades(default_codec: NumpyCodec) -> None:
+def test_the_sound_continues_over_a_lost_packet_and_fades_in_a_long_loss(default_codec: NumpyCodec) -> None:
     sound = tone(1.5, 48000)
     packets = sent(default_codec, sound, 48000, 12)
-    whole = heard(PacketDecoder(default_codec, 48000, 1, 12), [*packets])
-    found = heard(PacketDecoder(default_codec, 48000, 1, 12), without(packets, 20, *range(40, 65)))
+    whole = received(decoder_of(default_codec, 48000, 1, 12), [*packets])
+    found = received(decoder_of(default_codec, 48000, 1, 12), without(packets, 20, *range(40, 65)))
     loudness = [np.sqrt(np.mean(part[:, 0] ** 2)) for part in (found[19_200:20_160], whole[19_200:20_160])]
     assert 0.5 < loudness[0] / loudness[1] < 2
     assert not found[round(0.8 * 48000 + FADE_SECONDS * 48000) : round(1.29 * 48000)].any()
@@ -109,12 +115,12 @@ def test_a_lost_packet_sounds_on_and_a_long_loss_fades(default_codec: NumpyCodec
 
 @pytest.mark.parametrize("clip", ["1-*", "2-*", "3-*"])
 def test_nothing_clicks(default_codec: NumpyCodec, clip: str) -> None:
-    """Around losses no sample is farther from the next than in the sound itself near there."""
+    """Around a loss, the largest step between samples is that of the sound near it."""
     with AudioReader(next(samples().glob(clip))) as reader:
         packets = sent(default_codec, reader.read(2 * 48000)[:, :1], 48000, 12)
     lost = [10, 30, 31, *range(50, 55), *range(70, 90)]
-    whole = heard(PacketDecoder(default_codec, 48000, 1, 12), [*packets])
-    found = heard(PacketDecoder(default_codec, 48000, 1, 12), without(packets, *lost))
+    whole = received(decoder_of(default_codec, 48000, 1, 12), [*packets])
+    found = received(decoder_of(default_codec, 48000, 1, 12), without(packets, *lost))
     assert found.shape == whole.shape
     jumps, usual = (np.abs(np.diff(sound[:, 0])) for sound in (found, whole))
     for packet in lost:
@@ -124,9 +130,9 @@ def test_nothing_clicks(default_codec: NumpyCodec, clip: str) -> None:
             assert jumps[near].max() <= usual[around].max()
 
 
-def test_what_is_no_packet_changes_nothing(numpy_codec: NumpyCodec) -> None:
+def test_bytes_that_are_no_packet_change_nothing(numpy_codec: NumpyCodec) -> None:
     packets = sent(numpy_codec, tone(0.5, 16000), 16000, 3)
-    decoder, other = PacketDecoder(numpy_codec, 16000, 1, 3), PacketDecoder(numpy_codec, 16000, 1, 3)
+    decoder, other = decoder_of(numpy_codec, 16000, 1, 3), decoder_of(numpy_codec, 16000, 1, 3)
     for number, packet in enumerate(packets):
         for bad in (b"", packet[:-1], packet + b"\0"):
             with pytest.raises(
@@ -140,35 +146,45 @@ def test_what_is_no_packet_changes_nothing(numpy_codec: NumpyCodec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("channels", "options", "message"),
     [
-        ((0, 3), "`channels` must be 1 to 8, found 0"),
-        ((9, 3), "`channels` must be 1 to 8, found 9"),
-        ((1, 0), "`num_codebooks` must be 1 to 24, found 0"),
-        ((1, 25), "`num_codebooks` must be 1 to 24, found 25"),
-        ((1, 3, 0), "`frames_per_packet` must be 1 to 50, found 0"),
-        ((1, 3, 51), "`frames_per_packet` must be 1 to 50, found 51"),
+        (0, {}, "`channels` must be a whole number from 1 to 8, found 0"),
+        (9, {}, "`channels` must be a whole number from 1 to 8, found 9"),
+        (1, {"bitrate": 5000}, "is not one of 1500, 3000"),
+        (1, {"num_codebooks": 0}, "`num_codebooks` must be 1 to 24, found 0"),
+        (1, {"bitrate": 3000, "num_codebooks": 6}, "`bitrate` and `num_codebooks` are given"),
+        (1, {"frames_per_packet": 0}, "`frames_per_packet` must be a whole number from 1 to 50, found 0"),
+        (1, {"frames_per_packet": 51}, "`frames_per_packet` must be a whole number from 1 to 50, found 51"),
     ],
 )
-def test_numbers_that_no_packet_has(
-    numpy_codec: NumpyCodec, arguments: tuple[int, ...], message: str
+def test_wrong_arguments(
+    numpy_codec: NumpyCodec, channels: int, options: dict[str, int], message: str
 ) -> None:
     for kind in (PacketEncoder, PacketDecoder):
         with pytest.raises(ValueError, match=message):
-            kind(numpy_codec, 16000, *arguments)
+            kind(numpy_codec, 16000, channels, **options)
 
 
-def test_streams_in_threads_do_not_touch_each_other(tiny_preset: Path) -> None:
-    """Each codes and decodes its own sound, losses and all, beside the others, as it does alone."""
+def test_a_bitrate_is_its_number_of_codebooks(numpy_codec: NumpyCodec) -> None:
+    assert PacketEncoder(numpy_codec, 16000, 1, bitrate=3000).packet_size == 8
+    assert (
+        PacketDecoder(numpy_codec, 16000, 1).packet_size
+        == PacketEncoder(numpy_codec, 16000, 1).packet_size
+        == 15
+    )
+
+
+def test_streams_in_threads_do_not_change_each_other(tiny_preset: Path) -> None:
+    """Each codes and decodes its own sound, with losses, as it does alone."""
 
     def there_and_back(number: int, codec: NumpyCodec) -> np.ndarray:
         sound = tone(1.0, 16000) * np.float32(1 / (1 + number))
         encoder, decoder = (
-            PacketEncoder(codec, 16000, 1, 1 + number),
-            PacketDecoder(codec, 16000, 1, 1 + number),
+            encoder_of(codec, 16000, 1, 1 + number),
+            decoder_of(codec, 16000, 1, 1 + number),
         )
         packets = [packet for at in range(0, len(sound), 97) for packet in encoder.push(sound[at : at + 97])]
-        return heard(decoder, without(packets, number, 30, 31))
+        return received(decoder, without(packets, number, 30, 31))
 
     alone = [there_and_back(number, load(tiny_preset)) for number in range(8)]
     shared = load(tiny_preset)  # fresh: the threads meet at what it makes on first use

@@ -1,50 +1,46 @@
-"""Variable rate: silence costs next to nothing, each chunk is a prefix, and everything that takes files takes these."""
+"""Rate control: silence costs next to nothing, each chunk is a prefix, and such files work like others."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import tracemalloc
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.coding import sound_of, wav_of
-from support.damage import damaged, offsets, part_of, recover
+from support.coding import compressed, part_of, pushed, sound_of, wav_of
+from support.damage import damaged, offsets, recover
 from support.sounds import tone
 from support.streams import Pipe
 
 from codec import bitstream
 from codec.audio import AudioReader, RawWriter
-from codec.coding.compression import DecoderStream, EncoderStream, compress, decompress
-from codec.coding.rate_control import LEVELS, Quality, RateControl, errors_after, flatness
-from codec.network.codec import Codec
+from codec.coding.decoder_stream import DecoderStream
+from codec.coding.decompression import decompress
+from codec.coding.encoder_stream import EncoderStream
+from codec.coding.rate_control import LEVELS, Quality, Rate, RateControl, errors_after, flatness
+from codec.config import CodecConfig
 from codec.presets import load_keras, samples
-from codec.runtime.codec import NumpyCodec
+from codec.protocol import StreamingCodec
+from codec.runtime import NumpyCodec
 
 RATE = 16000
 
 
 def with_pauses(rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """Eight seconds of tones, silent from 1.9 to 5.3."""
+    """Return eight seconds of tones, silent from 1.9 to 5.3."""
     sound = tone(8.0, rate, channels)
     sound[round(1.9 * rate) : round(5.3 * rate)] = 0
     return sound
 
 
-def compressed(
-    sound: np.ndarray,
-    codec: Codec | NumpyCodec,
-    rate: int | Quality,
-    frames: int | None = None,
-    live: bool = False,
-) -> bytes:
-    target = io.BytesIO()
-    compress(io.BytesIO(wav_of(sound, RATE)), target, codec, rate, None, frames, live)
-    return target.getvalue()
+def at_quality(sound: np.ndarray, model: StreamingCodec, quality: float, **options: Any) -> bytes:
+    return compressed(wav_of(sound, RATE), model, quality=quality, **options)
 
 
 def chunks_of(lam: bytes) -> list[np.ndarray]:
@@ -52,14 +48,29 @@ def chunks_of(lam: bytes) -> list[np.ndarray]:
 
 
 def counts(lam: bytes) -> list[int]:
-    """How many codebooks each chunk has."""
+    """Return the number of codebooks of each chunk."""
     return [chunk.codebooks for chunk in bitstream.Reader(io.BytesIO(lam)).stored_chunks()]
 
 
 @pytest.mark.parametrize("level", [-0.1, 10.5, float("nan")])
 def test_a_quality_outside_the_limits(level: float) -> None:
-    with pytest.raises(ValueError, match="expected a number from 0 to 10"):
+    with pytest.raises(ValueError, match="`quality` must be from 0 to 10, found"):
         Quality(level)
+
+
+def test_without_an_argument_the_rate_is_the_nearest_to_6000(tiny_config: CodecConfig) -> None:
+    assert Rate.of(CodecConfig()) == Rate.of(CodecConfig(), bitrate=6000) == Rate(12)
+    coarse = dataclasses.replace(tiny_config, num_codebooks=6, core_codebooks=6)
+    assert Rate.of(coarse) == Rate(6)
+
+
+def test_a_rate_has_one_argument_that_the_model_offers(tiny_config: CodecConfig) -> None:
+    assert Rate.of(tiny_config, num_codebooks=7) == Rate(7)
+    assert Rate.of(tiny_config, quality=5) == Rate(24, Quality(5))
+    with pytest.raises(ValueError, match="`bitrate` and `quality` and `num_codebooks` are given"):
+        Rate.of(tiny_config, 6000, 5, 12)
+    with pytest.raises(ValueError, match=r"5000 .* one of 1500, 3000, 6000, 12000"):
+        Rate.of(tiny_config, bitrate=5000)
 
 
 def test_higher_quality_costs_less_a_codebook_and_calls_less_silence() -> None:
@@ -70,7 +81,7 @@ def test_higher_quality_costs_less_a_codebook_and_calls_less_silence() -> None:
 
 
 def test_errors_are_those_of_prefixes(numpy_codec: NumpyCodec) -> None:
-    """All that 24 codebooks tell, less what the first n tell."""
+    """The latents of all 24 codes, less those of the first n."""
     codes = np.random.default_rng(0).integers(0, 1024, (2, 5, 24))
     words = np.stack([numpy_codec.codebooks[n, codes[..., n]] for n in range(24)], axis=2)
     found = errors_after(codes, numpy_codec.codebooks)
@@ -92,23 +103,23 @@ def test_flatness_is_that_of_tones_and_noise() -> None:
 def test_each_chunk_is_the_beginning_of_that_of_a_constant_bitrate(
     numpy_codec: NumpyCodec, frames: int | None
 ) -> None:
-    found = chunks_of(compressed(with_pauses(), numpy_codec, Quality(5), frames))
-    whole = chunks_of(compressed(with_pauses(), numpy_codec, 24, frames))
+    found = chunks_of(at_quality(with_pauses(), numpy_codec, 5, frames_per_chunk=frames))
+    whole = chunks_of(compressed(wav_of(with_pauses(), RATE), numpy_codec, 24, frames_per_chunk=frames))
     numbers = {codes.shape[2] for codes in found}
     assert 0 in numbers and len(numbers) > 1 and not numbers & {1, 2}
     for codes, all_codes in zip(found, whole, strict=True):
         np.testing.assert_array_equal(codes, all_codes[..., : codes.shape[2]])
 
 
-def test_what_is_heard_decides(default_codec: NumpyCodec) -> None:
-    """Of a second each: louder is worth more until it is loud, tones more than noise; silence nothing."""
+def test_loud_and_tonal_sounds_get_more_codebooks(default_codec: NumpyCodec) -> None:
+    """Louder sounds get more until they are loud, tones more than noise, and silence none."""
 
     def chosen(sound: np.ndarray) -> int:
-        choice, state = RateControl(Quality(5), default_codec), default_codec.encoder_state(1)
+        control, state = RateControl(Quality(5), default_codec), default_codec.encoder_state(1)
         block = sound.astype(np.float32)[None]
         codes, _ = default_codec.encode_step(block[..., None], state, 24)
-        choice.observe(block, codes)
-        return choice.choose(50)
+        control.observe(block, codes)
+        return control.choose(50)
 
     with AudioReader(next(samples().glob("1-*"))) as reader:
         speech = reader.read(2 * reader.sample_rate)[48000:96000, 0]
@@ -123,30 +134,30 @@ def test_what_is_heard_decides(default_codec: NumpyCodec) -> None:
 def test_silence_costs_next_to_nothing_and_comes_back_as_silence(numpy_codec: NumpyCodec) -> None:
     dither = np.random.default_rng(0).integers(-1, 2, (10 * RATE, 2)).astype(np.float32) / 2**15
     for sound, level in ((0 * dither, 10), (dither, 8)):
-        lam = compressed(sound, numpy_codec, Quality(level))
+        lam = at_quality(sound, numpy_codec, level)
         assert counts(lam) == [0] * 11
         assert len(lam) == 43 + 10 * (8 + 1) + (7 + 1) + 17  # header, chunks with the index, trailer
-        assert np.abs(sound_of(io.BytesIO(lam), numpy_codec)[0]).max() == 0
+        assert np.abs(sound_of(io.BytesIO(lam), numpy_codec)).max() == 0
 
 
 @pytest.mark.parametrize("level", [0, 10])
 def test_pauses_save_bits_and_are_silent(numpy_codec: NumpyCodec, level: float) -> None:
     sound = with_pauses()
-    lam = compressed(sound, numpy_codec, Quality(level))
+    lam = at_quality(sound, numpy_codec, level)
     assert [number for number, count in enumerate(counts(lam)) if not count] == [2, 3, 4]
-    found, _ = sound_of(io.BytesIO(lam), numpy_codec)
+    found = sound_of(io.BytesIO(lam), numpy_codec)
     assert found.shape == sound.shape
     assert np.abs(found[2 * RATE + numpy_codec.latency : 5 * RATE - numpy_codec.latency]).max() == 0
     assert np.abs(found[5 * RATE : 6 * RATE]).max() > 0
 
 
 def test_nothing_clicks_where_a_pause_begins_and_ends(default_codec: NumpyCodec) -> None:
-    """No sample is farther from the next than in the sound, which begins and is cut off where chunks do."""
+    """The largest step between samples is that of the sound, which starts and is cut off at chunks."""
     with AudioReader(next(samples().glob("1-*"))) as reader:
         sound = reader.read(4 * 48000)[:, :1]
     sound[48000 : 3 * 48000] = 0
     encoder, decoder = (
-        EncoderStream(default_codec, 48000, 1, Quality(6)),
+        EncoderStream(default_codec, 48000, 1, quality=6),
         DecoderStream(default_codec, 48000, 1),
     )
     chunks = encoder.push(sound) + encoder.flush()
@@ -158,18 +169,18 @@ def test_nothing_clicks_where_a_pause_begins_and_ends(default_codec: NumpyCodec)
 
 
 def test_average_bitrates_of_speech(default_codec: NumpyCodec) -> None:
-    """Of one speaker they are only near to those of many, which README tells."""
+    """The bitrates of one speaker are near those of many, which the documentation gives."""
     with AudioReader(next(samples().glob("1-*"))) as reader:
         sound = reader.read(9 * reader.sample_rate)[:, :1]
     found = []
     for level in LEVELS[1:-1]:
-        encoder = EncoderStream(default_codec, 48000, 1, Quality(level))
+        encoder = EncoderStream(default_codec, 48000, 1, quality=level)
         chunks = encoder.push(sound) + encoder.flush()
         found.append(sum(codes.size for codes in chunks) * 10 / len(sound) * 48)
     np.testing.assert_allclose(found, [1.5, 3, 6, 10], rtol=0.3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     count=st.integers(0, 2 * RATE),
     quiet=st.integers(0, 2 * RATE),
@@ -182,42 +193,38 @@ def test_length_and_channels_come_back(
 ) -> None:
     sound = tone(2.0, RATE, channels)[:count]
     sound[quiet:] = 0
-    lam = compressed(sound, numpy_codec, Quality(4), frames, live)
+    lam = at_quality(sound, numpy_codec, 4, frames_per_chunk=frames, live=live)
     for opened in (io.BytesIO(lam), Pipe(lam, 999)):
-        assert sound_of(cast(BinaryIO, opened), numpy_codec)[0].shape == sound.shape
+        assert sound_of(cast(BinaryIO, opened), numpy_codec).shape == sound.shape
 
 
 def test_live_codes_are_those_of_the_file(numpy_codec: NumpyCodec) -> None:
     sound = with_pauses(channels=2)
-    expected = chunks_of(compressed(sound, numpy_codec, Quality(4)))
+    expected = chunks_of(at_quality(sound, numpy_codec, 4))
     for size in (441, 33_333):
-        encoder = EncoderStream(numpy_codec, RATE, 2, Quality(4))
-        found = [
-            codes
-            for start in range(0, len(sound), size)
-            for codes in encoder.push(sound[start : start + size])
-        ] + encoder.flush()
+        found = pushed(EncoderStream(numpy_codec, RATE, 2, quality=4), sound, [size])
         assert [codes.shape for codes in found] == [codes.shape for codes in expected]
         assert np.mean([np.mean(a == b) for a, b in zip(found, expected, strict=True) if a.size]) > 0.99
 
 
-def test_both_forms_of_the_model(tiny_preset: Path, numpy_codec: NumpyCodec) -> None:
+def test_both_forms_of_the_model_choose_and_decode_the_same(
+    tiny_preset: Path, numpy_codec: NumpyCodec
+) -> None:
     keras_model = load_keras(tiny_preset)  # with its weights rounded, as those of the other are
-    lam = compressed(with_pauses(), numpy_codec, Quality(3))
-    assert counts(compressed(with_pauses(), keras_model, Quality(3))) == counts(lam)
-    ours, expected = (sound_of(io.BytesIO(lam), codec)[0] for codec in (numpy_codec, keras_model))
-    np.testing.assert_allclose(ours, expected, atol=1e-2 * np.abs(expected).max())
+    lam = at_quality(with_pauses(), numpy_codec, 3)
+    assert counts(at_quality(with_pauses(), keras_model, 3)) == counts(lam)
+    found, expected = (sound_of(io.BytesIO(lam), model) for model in (numpy_codec, keras_model))
+    np.testing.assert_allclose(found, expected, atol=1e-2 * np.abs(expected).max())
 
 
 @functools.cache
 def file_and_sound(
     codec: NumpyCodec, frames: int | None, opened: type = io.BytesIO
 ) -> tuple[bytes, np.ndarray]:
-    lam = compressed(with_pauses(), codec, Quality(5), frames)
-    return lam, sound_of(opened(lam), codec)[0]
+    lam = at_quality(with_pauses(), codec, 5, frames_per_chunk=frames)
+    return lam, sound_of(opened(lam), codec)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     frames=st.sampled_from((None, 7, 12, 25, 70)),
     times=st.tuples(st.floats(0, 7.99), st.floats(0, 9)).filter(lambda pair: pair[1] - pair[0] > 1e-3),
@@ -250,8 +257,8 @@ def test_lost_chunks_are_concealed(numpy_codec: NumpyCodec) -> None:
 
 @pytest.mark.parametrize("kind", ["silent", "sounding", "lost"])
 def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(numpy_codec: NumpyCodec, kind: str) -> None:
-    """Of eight channels it is 92 MB of sound; silence says so in 8 bytes."""
-    encoder = EncoderStream(numpy_codec, 48_000, 8, Quality(5), 60 * 50)
+    """With eight channels it is 92 MB of sound; a silent one takes 8 bytes in the file."""
+    encoder = EncoderStream(numpy_codec, 48_000, 8, quality=5, frames_per_chunk=60 * 50)
     file, codes = io.BytesIO(), np.zeros((8, 3000, 0 if kind == "silent" else 3), np.int32)
     writer = bitstream.Writer(file, encoder.header(60 * 48_000))
     writer.write_chunk(codes)
@@ -265,10 +272,10 @@ def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(numpy_codec: Numpy
         report = decompress(
             io.BytesIO(bytes(lam)),
             nowhere,
-            numpy_codec,
+            model=numpy_codec,
             open_writer=RawWriter,
             start=50.0,
-            on_loss=print if kind == "lost" else None,
+            recover=kind == "lost",
         )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
