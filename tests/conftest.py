@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does; many threads on busy cores are slow
 
 # `pytest --hypothesis-profile thorough` looks longer for examples that fail.
 settings.register_profile("quick", deadline=None, max_examples=40)

@@ -49,6 +49,8 @@ def random_codec(config: CodecConfig, seed: int = 7) -> NumpyCodec:
     parts["decoder"]["phase_map.kernel"] *= 0.1
     sizes = 0.8 ** np.arange(config.num_codebooks)[:, None, None]
     books = sizes * generator.standard_normal(shapes["quantizer"]["codebooks"])
+    books[: config.base_codebooks, :, config.envelope_dim :] = 0  # the base is in the envelope
+    books[: config.core_codebooks, :, config.core_dim :] = 0  # the core has no detail
     parts["quantizer"] = {
         "codebooks": books.astype(np.float32),
         "prediction": 0.7 * np.eye(config.envelope_dim, dtype=np.float32),
