@@ -74,6 +74,32 @@ def test_the_error_for_an_unknown_bitrate_lists_the_known_ones() -> None:
         CodecConfig().num_codebooks_for(4000)
 
 
+def test_a_caller_chooses_codebooks_by_rate_or_by_number() -> None:
+    config = CodecConfig()
+    assert config.choose_codebooks() == 12
+    assert config.choose_codebooks(bitrate=3000) == 6
+    assert config.choose_codebooks(num_codebooks=7) == 7
+    assert (
+        CodecConfig(num_codebooks=6, core_codebooks=6).choose_codebooks() == 6
+    )  # 3,000 bit/s is nearest to 6,000
+
+
+@pytest.mark.parametrize(
+    ("bitrate", "num_codebooks", "message"),
+    [
+        (6000, 12, "not both"),
+        (6001, None, "bitrate 6001"),
+        (None, 0, "must be 1 to 30, found 0"),
+        (None, 31, "must be 1 to 30, found 31"),
+    ],
+)
+def test_a_choice_that_the_model_does_not_have_is_refused(
+    bitrate: int | None, num_codebooks: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        CodecConfig().choose_codebooks(bitrate, num_codebooks)
+
+
 @given(st.sampled_from(NAMES), st.sampled_from([0, -1, 1.5, "8", None, True, [1]]))
 def test_every_size_must_be_a_positive_integer(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
@@ -114,11 +140,12 @@ def test_an_unusable_file_is_a_preset_error(text: str, message: str) -> None:
         CodecConfig.from_json(text)
 
 
-def test_missing_keys_are_those_of_the_default_but_for_those_that_older_models_lack() -> None:
-    assert CodecConfig.from_json("{}") == CodecConfig(encoder_expansion=300, decoder_expansion=300)
+def test_missing_keys_have_the_default() -> None:
+    assert CodecConfig.from_json('{"num_codebooks": 24}') == CodecConfig(num_codebooks=24)
+
+
+def test_every_size_is_stored() -> None:
     assert set(json.loads(CodecConfig().to_json())) == set(NAMES)
-    older = CodecConfig(encoder_expansion=300, decoder_expansion=300)
-    assert set(NAMES) - set(json.loads(older.to_json())) == {"encoder_expansion", "decoder_expansion"}
 
 
 def test_a_config_cannot_be_changed() -> None:
