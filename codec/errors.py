@@ -1,18 +1,18 @@
-"""What can go wrong in the world outside: files, bytes, audio, models.
+"""The errors that data from outside cause: files, bytes, audio, models.
 
-A caller's wrong argument is a `ValueError`; everything below is about data that came from somewhere else.
-Every message says what was found, what was expected, and where, and fits on one line.
+A caller's wrong argument is a `ValueError` instead. Every message is one line: what was found, what was expected and
+where.
 """
 
 from __future__ import annotations
 
 
 class CodecError(Exception):
-    """The root of all errors that the data, and not the caller, is to blame for."""
+    """The base of all errors caused by data from outside, not by the caller."""
 
 
 class BitstreamError(CodecError):
-    """Bytes that are not a valid Lamella stream. Raised itself for what none of its children names."""
+    """Bytes that are not a valid Lamella stream. Raised itself where no subclass names the fault."""
 
 
 class Truncated(BitstreamError):
@@ -20,15 +20,15 @@ class Truncated(BitstreamError):
 
 
 class ChecksumMismatch(BitstreamError):
-    """A CRC-32 does not match the bytes it protects: they were damaged."""
+    """Damaged bytes: their CRC-32 is not the one stored with them."""
 
 
 class UnsupportedVersion(BitstreamError):
-    """A valid stream that uses a format version, a flag or a coding that this release does not know."""
+    """A valid stream with a format version, a flag or a coding that this release does not support."""
 
 
 class WrongModel(BitstreamError):
-    """The stream was made by another model than the one that should decode it."""
+    """A stream that another model made than the one that should decode it."""
 
 
 class AudioError(CodecError):
@@ -36,4 +36,4 @@ class AudioError(CodecError):
 
 
 class PresetError(CodecError):
-    """A model that is not known, not complete or not readable."""
+    """A model that is unknown, incomplete or unreadable."""

@@ -1,4 +1,4 @@
-"""Codes to bytes and back: no TensorFlow, no audio; the standard library, numpy and `codec.errors` only."""
+"""Codes to bytes and back, with the standard library, numpy, `codec.errors` and `codec.files` only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The small parts of which the layout in `format.py` is made: exact reads and writes, varints, checksums."""
+"""The fields of the layout in `format.py`: exact reads, varints and checksums."""
 
 from __future__ import annotations
 
-import io
+import os
 import struct
 import zlib
 from typing import BinaryIO
@@ -11,19 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import BitstreamError, ChecksumMismatch, Truncated
+from codec.files import read_up_to
 
 CRC = struct.Struct("<I")
 MAX_VARINT = 4  # bytes
 
 
-class Source:
-    """Reads a binary file object from where it is and counts bytes from there.
+class ByteReader:
+    """Read a binary file object, which may be a pipe, and count bytes from its current position.
 
-    The file may be a pipe that gives less than it was asked for.
+    Attributes:
+        position: bytes from the start of the stream.
+        seekable: True if the file can seek.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.position = 0  # bytes from the start of the stream
+        self.position = 0
         seekable = getattr(file, "seekable", None)
         self.seekable: bool = bool(seekable and seekable())
         self._file = file
@@ -31,19 +34,12 @@ class Source:
 
     def read_up_to(self, size: int) -> bytes:
         """Read `size` bytes, fewer only where the file ends."""
-        data = bytearray()
-        while len(data) < size:
-            block = self._file.read(size - len(data))
-            if block is None:
-                raise BlockingIOError("the file is in non-blocking mode, expected one that waits for data")
-            if not block:
-                break
-            data += block
+        data = read_up_to(self._file, size)
         self.position += len(data)
-        return bytes(data)
+        return data
 
     def read_exactly(self, size: int, where: str) -> bytes:
-        """Read `size` bytes. Raises Truncated where the file ends before."""
+        """Read `size` bytes. Raises Truncated, with `where` in its message, if the file ends earlier."""
         data = self.read_up_to(size)
         if len(data) < size:
             missing = size - len(data)
@@ -55,7 +51,12 @@ class Source:
     def read_varint(self, where: str) -> tuple[int, bytes]:
         """Read a varint; return its value and its bytes.
 
-        Raises Truncated, or BitstreamError if it is longer than need be or than is allowed.
+        Args:
+            where: the place in the stream, for messages.
+
+        Raises:
+            Truncated: the file ends inside it.
+            BitstreamError: it is longer than necessary or than allowed.
         """
         data = self.read_exactly(1, where)
         while data[-1] >= 0x80 and len(data) < MAX_VARINT:
@@ -70,22 +71,11 @@ class Source:
         self._file.seek(self._start + position)
         self.position = position
 
-    def length(self) -> int:
-        """Return the number of bytes from the start of the stream to the end of the file, and go there."""
-        self._file.seek(0, 2)
+    def seek_end(self) -> int:
+        """Go to the end of the file; return its position."""
+        self._file.seek(0, os.SEEK_END)
         self.position = self._file.tell() - self._start
         return self.position
-
-
-def write_all(file: BinaryIO, data: bytes) -> None:
-    """Write all bytes, also to a file that takes only some at a time."""
-    while data:
-        written = file.write(data)
-        if written is None and isinstance(file, io.RawIOBase):
-            raise BlockingIOError(
-                "the file is in non-blocking mode, expected one that waits until it has room"
-            )
-        data = data[len(data) if written is None else written :]
 
 
 def varint(value: int) -> bytes:
@@ -99,7 +89,7 @@ def varint(value: int) -> bytes:
 
 
 def varints(data: bytes) -> NDArray[np.int64]:
-    """Read a row of varints, int64 [number]. Raises ValueError if one is too long or not whole."""
+    """Decode consecutive varints, int64 [number]. Raises ValueError if one is too long or incomplete."""
     row = np.frombuffer(data, np.uint8)
     last = np.flatnonzero(row < 0x80)
     first = np.concatenate([[0], last[:-1] + 1])[: len(last)]
@@ -118,12 +108,12 @@ def with_crc(data: bytes) -> bytes:
 
 
 def check_crc(data: bytes, where: str) -> None:
-    """Raise ChecksumMismatch unless the last four bytes are the CRC-32 of those before."""
-    (found,) = CRC.unpack(data[-CRC.size :])
-    compare_crc(found, zlib.crc32(data[: -CRC.size]), where)
+    """Raise ChecksumMismatch unless the last four bytes are the CRC-32 of the preceding bytes."""
+    (stored,) = CRC.unpack(data[-CRC.size :])
+    compare_crc(stored, zlib.crc32(data[: -CRC.size]), where)
 
 
 def compare_crc(stored: int, computed: int, where: str) -> None:
-    """Raise ChecksumMismatch unless the checksum of the bytes found is the one stored with them."""
+    """Raise ChecksumMismatch unless the computed checksum equals the stored one."""
     if stored != computed:
         raise ChecksumMismatch(f"{where}: checksum {computed:08x}, expected {stored:08x}")

@@ -1,7 +1,7 @@
-"""Fixed-width bits: the plain way to write codes.
+"""Codes with a fixed number of bits.
 
-Every code takes `bits_per_code` bits, most significant bit first, one after another without gaps; the last
-byte is filled up with zero bits. With three codes a, b, c of 10 bits:
+Each code takes `bits_per_code` bits, most significant bit first. Codes follow each other without gaps, and zero bits
+fill the last byte. Three codes a, b, c of 10 bits:
 
     byte     0        1        2        3
     bit      76543210 76543210 76543210 76543210
@@ -22,9 +22,10 @@ def packed_size(count: int, bits_per_code: int) -> int:
 
 
 def pack(codes: ArrayLike, bits_per_code: int) -> bytes:
-    """Write integers, in the order of memory (last axis fastest), as fixed-width bits.
+    """Convert codes to bits, the last axis fastest.
 
-    Raises ValueError if the codes are not integers from 0 to 2 ** bits_per_code - 1.
+    Raises:
+        ValueError: the codes are not integers from 0 to 2 ** bits_per_code - 1.
     """
     _check_width(bits_per_code)
     values = np.asarray(codes)
@@ -42,9 +43,10 @@ def pack(codes: ArrayLike, bits_per_code: int) -> bytes:
 
 
 def unpack(data: bytes, count: int, bits_per_code: int) -> NDArray[np.int32]:
-    """Read `count` integers back; the inverse of `pack`. Returns int32 [count].
+    """Convert bits back to codes, int32 [count]; the inverse of `pack`.
 
-    Raises ValueError if `data` has another length than `pack` gives, or ends in bits that are not zero.
+    Raises:
+        ValueError: `data` has another length than `pack` gives, or its padding bits are not zero.
     """
     _check_width(bits_per_code)
     size = packed_size(count, bits_per_code)

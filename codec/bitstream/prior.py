@@ -1,65 +1,63 @@
-r"""The prior: how likely each next code is, given those before it in the chunk; in whole numbers, so the same anywhere.
+r"""The prior: how likely each next code is, given the codes before it in the chunk, in integers only.
 
-Each channel is taken by itself. Of the codes before, a *context* is made, of whole numbers, codewords and all sums of
-them in steps of 1/16 of a latent:
+Integers give the same result on every machine. A network of floats would round differently somewhere, and a decoder
+would then read other codes than were written.
 
-    first      16 in the first frame of the chunk, 0 in all others
-    depth      how many codebooks the stream has
-    before, earlier   the whole bases one and two frames ago, 0 before the chunk            [base_dim] each
-    past       sum of the codewords of all codebooks but the base's one frame ago, 0 before the chunk     [dim]
-    base       sum of the codewords of the base codebooks so far in this frame, on top of what the frame before
-               predicts: floor((its base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047; 0 in the frames
-               0, reset_interval, 2 reset_interval, .. of the chunk                         [base_dim]
-    rest       sum of the codewords of the other codebooks so far in this frame             [dim]
+Each channel is coded independently. The codes so far give a *context*, a vector of integers. Codewords and all their
+sums are in steps of 1/16 of a latent:
 
-A codebook's codes stand in an order, near ones side by side, in groups of `members`. A code is written as two: the
-group that it is in, then its place there. A network of each codebook's own gives for both the logarithms of the
-likelihoods, in steps of 2^-shift:
+    first           16 in the first frame of the chunk, 0 in all others
+    depth           the number of codebooks in the stream
+    previous_base   the complete base one frame ago, 0 before the chunk                             [base_dim]
+    earlier_base    the complete base two frames ago, 0 before the chunk                            [base_dim]
+    previous_rest   the complete rest one frame ago, 0 before the chunk                             [dim]
+    base            the predicted base + the codewords of the base codebooks so far in this frame   [base_dim]
+    rest            sum of the codewords of the other codebooks so far in this frame                [dim]
 
-    context = (first; depth; before; earlier; past; base; rest)
+The predicted base is floor((previous_base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047. It is 0 in the frames
+0, reset_interval, 2 * reset_interval, .. of the chunk. The file of a prior stores reset_interval as "restart_frames".
+
+Each codebook has its codes in an order with similar codes next to each other, in groups of `members`. A code is written
+as two numbers: its group, then its place in the group. For both, a small network for each codebook gives scores, the
+logarithms of the likelihoods:
+
+    context = (first; depth; previous_base; earlier_base; previous_rest; base; rest)
     hidden1 = limit(floor((context @ hidden1.kernel + hidden1.bias) / 2^hidden1.shift), 0, 255)
     hidden2 = limit(floor((hidden1 @ hidden2.kernel + hidden2.bias) / 2^hidden2.shift), 0, 255)
-    scores of the groups  = hidden2 @ group.kernel + group.bias                             [groups]
-    scores of the places  = hidden2 @ place.kernel[group] + place.bias[group]               [members]
+    scores of the groups  = (hidden2 @ group.kernel + group.bias) / 2^group.shift                   [groups]
+    scores of the places  = (hidden2 @ place.kernel[group] + place.bias[group]) / 2^place.shift     [members]
     code                  = order[group * members + place]
 
-and of these `size` scores each becomes an interval of 0 .. 2^16 for the range coder, none of them empty:
+`intervals.py` turns these scores into intervals for the range coder. A chunk's codes come as [frame][codebook]: first
+the groups of all channels, then the places of all channels.
 
-    gap     = floor((largest score - score) / 2^shift)                    in steps of 1/256 of a factor of two
-    weight  = floor(2^(16 - gap / 256)), 0 where gap is 4096 or more
-    start   = number + floor(sum of the weights of smaller numbers * (2^16 - size) / sum of all weights)
-
-A chunk's codes come as [frame][codebook], there first the groups of all channels, then the places of all channels.
-
-A network of floats would give other rounding on another machine, and then other codes. Here all sums are whole numbers
-below 2^53 in float64, below 2^24 in float32, so that none is ever rounded, whatever the order of adding. The limits of
-`_LAYOUT` and the shapes see to that; both hidden layers are in float32, which takes half the time, where the largest
-sums that these weights can make allow it.
+No sum is ever rounded, whatever the order of adding: all are integers below 2^53 in float64, or below 2^24 in float32.
+The limits in `_LAYOUT`, `_MAX_SIZES` and `_LIMITS` ensure this. The hidden layers compute in float32, which takes half
+the time, if the largest sums that their weights can make are small enough.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.rangecoder import TOTAL, RangeDecoder, encoded
+from codec.bitstream.intervals import SCORE_BITS as SCORE_BITS
+from codec.bitstream.intervals import interval, intervals
+from codec.bitstream.rangecoder import RangeDecoder, range_encode
 
 Array = NDArray[np.integer]
-Floats = NDArray[np.floating]  # whole numbers all the same
+Floats = NDArray[np.floating]  # with integer values
 
-STEPS_PER_UNIT = 16  # of the codewords and all that is made of them
+STEPS_PER_UNIT = 16  # of a latent: the unit of codewords and their sums
 PREDICTION_BITS = 12
 ACTIVATION_BITS = 8
-SCORE_BITS = 8  # of a factor of two
 BASE_LIMIT = 2047
-EXACT = 2**24  # below it every whole number is a float32
+EXACT = 2**24  # float32 holds all smaller integers
 
-_LAYOUT = {  # type and shape by the names of the dimensions
+_LAYOUT = {  # name of an array -> type and names of its dimensions
     "codewords": (np.int8, ("codebooks", "size", "dim")),
     "order": (np.int16, ("codebooks", "size")),
     "prediction": (np.int16, ("base", "base")),
@@ -78,9 +76,9 @@ _LAYOUT = {  # type and shape by the names of the dimensions
     "place.bias": (np.int32, ("codebooks", "groups", "members")),
     "place.shift": (np.int32, ("codebooks",)),
 }
-_MOST = {"codebooks": 2**8, "size": 2**14, "dim": 2**10, "wide": 2**10, "narrow": 2**7}
+_MAX_SIZES = {"codebooks": 2**8, "size": 2**14, "dim": 2**10, "wide": 2**10, "narrow": 2**7}
 MAX_SHIFT, MAX_BIAS = 30, 2**22
-_LIMITS = {  # smallest and largest value, where not all of a type are good
+_LIMITS = {  # smallest and largest value, where not all values of the type are allowed
     "base_codebooks": (1, 2**8),
     "restart_frames": (1, 2**16),
     "hidden1.shift": (0, MAX_SHIFT),
@@ -92,94 +90,119 @@ _LIMITS = {  # smallest and largest value, where not all of a type are good
 }
 
 
-class Known(NamedTuple):
-    """What is known before a frame, in the parts of a context: [.., size of the part]; `base` as it is predicted."""
+class FrameContext(NamedTuple):
+    """The context at the beginning of a frame, without `rest`, which is 0 there: [.., size of the part]."""
 
     first: Floats
     depth: Floats
-    before: Floats
-    earlier: Floats
-    past: Floats
-    base: Floats
+    previous_base: Floats
+    earlier_base: Floats
+    previous_rest: Floats
+    predicted_base: Floats
 
     @property
-    def ahead(self) -> Floats:
-        """The part of the context that stays the same throughout the frame."""
+    def constant(self) -> Floats:
+        """The parts that stay the same throughout the frame, concatenated."""
         return np.concatenate(self[:-1], axis=-1)
 
 
-class Unpacked(NamedTuple):
-    """What rows of bytes hold, int32 [row, channel, frame, codebook]; why a row is none that `pack` writes, or ""."""
+class UnpackResult(NamedTuple):
+    """The codes of several payloads.
+
+    Attributes:
+        codes: int32 [row, channel, frame, codebook].
+        faults: for each row, why `Prior.pack` never writes its payload; empty if valid.
+    """
 
     codes: NDArray[np.int32]
     faults: list[str]
 
 
 class Context:
-    """What the codes so far tell about the next, for rows that go side by side: channels, or chunks, or both.
+    """Computes the contexts of codes, for several rows at the same time: channels, chunks, or both.
 
     Args:
-        codewords: [codebook, codebook_size, dim], whole numbers, in steps of 1/16.
-        prediction: [base_dim, base_dim], whole numbers, in steps of 2^-12.
-        base_codebooks: codebooks that code the base.
-        reset_interval: frames after which its prediction begins anew.
+        codewords: integers [codebook, codebook_size, dim], in steps of 1/16.
+        prediction: integers [base_dim, base_dim], in steps of 2^-12.
+        base_codebooks: number of codebooks that code the base.
+        reset_interval: frames after which the predicted base is 0 again.
     """
 
     def __init__(self, codewords: Array, prediction: Array, base_codebooks: int, reset_interval: int) -> None:
         self.codewords, self.prediction = codewords, prediction.astype(np.float64)
         self.base_codebooks, self.reset_interval = base_codebooks, reset_interval
         self.base_dim, self.dim = len(prediction), codewords.shape[-1]
-        self.ahead_size = 2 + 2 * self.base_dim + self.dim
+        self.constant_size = 2 + 2 * self.base_dim + self.dim
 
     def limits(self) -> Floats:
-        """How far from zero each number of a context can be, [context]."""
-        ends = (self.codewords.min(axis=1), self.codewords.max(axis=1))
-        furthest = np.abs(np.array(ends, np.float32)).max(axis=0)  # [codebook, dim]
-        base = BASE_LIMIT + furthest[: self.base_codebooks, : self.base_dim].sum(axis=0)
-        rest = furthest[self.base_codebooks :].sum(axis=0)
-        ahead = np.array([STEPS_PER_UNIT, len(furthest)], np.float32)
-        return np.concatenate([ahead, base, base, rest, base, rest])
+        """Return the largest absolute value of each element of a context, [context]."""
+        extremes = (self.codewords.min(axis=1), self.codewords.max(axis=1))
+        largest = np.abs(np.array(extremes, np.float32)).max(axis=0)  # [codebook, dim]
+        base = BASE_LIMIT + largest[: self.base_codebooks, : self.base_dim].sum(axis=0)
+        rest = largest[self.base_codebooks :].sum(axis=0)
+        first_and_depth = np.array([STEPS_PER_UNIT, len(largest)], np.float32)
+        return np.concatenate([first_and_depth, base, base, rest, base, rest])
 
-    def begin(self, rows: int, depth: int) -> Known:
-        """What is known before the first frame of a chunk."""
+    def first_frame(self, rows: int, depth: int) -> FrameContext:
+        """Return the context of the first frame of a chunk in a stream of `depth` codebooks."""
         base, rest = np.zeros((rows, self.base_dim), np.float32), np.zeros((rows, self.dim), np.float32)
         first, depths = (np.full((rows, 1), value, np.float32) for value in (STEPS_PER_UNIT, depth))
-        return Known(first, depths, base, base, rest, base)
+        return FrameContext(first, depths, base, base, rest, base)
 
-    def follow(self, known: Known, frame: int, base: Floats, rest: Floats) -> Known:
-        """What is known before `frame`, by that before the last one and its base and rest in the end."""
+    def next_frame(self, previous: FrameContext, frame: int, base: Floats, rest: Floats) -> FrameContext:
+        """Return the context of a frame.
+
+        Args:
+            previous: the context of the frame before it.
+            frame: number of this frame in the chunk.
+            base: the complete base of the frame before it, [row, base_dim].
+            rest: the complete rest of the frame before it, [row, dim].
+        """
         predicted = self.predict(base) if frame % self.reset_interval else np.zeros_like(base)
-        return Known(np.zeros_like(known.first), known.depth, base, known.before, rest, predicted)
+        first = np.zeros_like(previous.first)
+        return FrameContext(first, previous.depth, base, previous.previous_base, rest, predicted)
 
     def predict(self, base: Floats) -> Floats:
-        """The base of the next frame, [row, base_dim]."""
+        """Predict the base of the next frame, [row, base_dim]."""
         unit = 1 << PREDICTION_BITS
         whole = np.floor((base @ self.prediction + unit // 2) / unit)
         return np.clip(whole, -BASE_LIMIT, BASE_LIMIT).astype(np.float32)
 
     def add(self, codebook: int, codes: Array, base: Floats, rest: Floats) -> tuple[Floats, Floats]:
-        """Base and rest [.., dim] behind the codes [..] of a codebook."""
+        """Add the codewords of the codes [..] of a codebook; return the new base and rest [.., dim]."""
         words = self.codewords[codebook, codes].astype(np.float32)
         if codebook < self.base_codebooks:
             return base + words[..., : self.base_dim], rest
         return base, rest + words
 
-    def of_codes(self, codes: Array) -> Known:
-        """What is known before each frame of codes [row, frame, codebook]: parts [row, frame, size]."""
+    def of_codes(self, codes: Array) -> FrameContext:
+        """Return the contexts of all frames of codes [row, frame, codebook]: parts [row, frame, size]."""
         rows, frames, depth = codes.shape
         bases = np.zeros((rows, frames, self.base_dim), np.float32)
         rests = np.zeros((rows, frames, self.dim), np.float32)
         for codebook in range(depth):
             bases, rests = self.add(codebook, codes[..., codebook], bases, rests)
-        parts = [known := self.begin(rows, depth)]
+        contexts = [context := self.first_frame(rows, depth)]
         for frame in range(1, frames):
-            known = self.follow(known, frame, known.base + bases[:, frame - 1], rests[:, frame - 1])
-            parts.append(known)
-        return Known(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
+            base = context.predicted_base + bases[:, frame - 1]
+            context = self.next_frame(context, frame, base, rests[:, frame - 1])
+            contexts.append(context)
+        return FrameContext(*(np.stack(part, axis=1) for part in zip(*contexts, strict=True)))
 
 
 class Prior:
-    """A prior ready to code. `arrays` by name as in a preset; raises ValueError where they do not fit each other."""
+    """A prior that packs and unpacks codes.
+
+    Args:
+        arrays: the arrays of `_LAYOUT` by name, as in a preset. ValueError if they do not fit each other.
+
+    Attributes:
+        arrays: as given.
+        num_codebooks: number of codebooks.
+        codebook_size: codes in a codebook.
+        context: computes contexts.
+        exact_type: float32 or float64, in which the hidden layers compute.
+    """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         check(arrays)
@@ -188,68 +211,70 @@ class Prior:
         counts = int(arrays["base_codebooks"]), int(arrays["restart_frames"])
         self.context = Context(arrays["codewords"], arrays["prediction"], *counts)
         self._members = arrays["place.bias"].shape[-1]
-        self._place_of = np.argsort(arrays["order"], axis=-1)
-        wide, split = arrays["hidden1.bias"].shape[1], self.context.ahead_size
+        self._places = np.argsort(arrays["order"], axis=-1)  # of each code in the order
         fits = _fits_float32(arrays, self.context.limits())
-        self.exact_type = kind = np.dtype(np.float32 if fits else np.float64)  # of the hidden layers
-        kernel = arrays["hidden1.kernel"]
-        self._ahead = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(kind)
-        self._bias = arrays["hidden1.bias"].reshape(-1).astype(kind)
-        self._now = np.split(kernel[:, split:].astype(kind), [self.context.base_dim], axis=1)
-        self._wide = wide
-        self._second = [arrays[f"hidden2.{name}"].astype(kind) for name in ("kernel", "bias")]
-        self._groups = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
+        self.exact_type = kind = np.dtype(np.float32 if fits else np.float64)
+        self._wide = arrays["hidden1.bias"].shape[1]
+        kernel, split = arrays["hidden1.kernel"], self.context.constant_size
+        # [constant part of a context, codebook * wide]: one product serves all codebooks
+        self._constant_kernel = kernel[:, :split].transpose(1, 0, 2).reshape(split, -1).astype(kind)
+        self._constant_bias = arrays["hidden1.bias"].reshape(-1).astype(kind)
+        changing = kernel[:, split:].astype(kind)
+        self._base_kernel, self._rest_kernel = np.split(changing, [self.context.base_dim], axis=1)
+        self._hidden2 = [arrays[f"hidden2.{name}"].astype(kind) for name in ("kernel", "bias")]
+        self._group = [arrays[f"group.{name}"].astype(np.float32) for name in ("kernel", "bias")]
         self._units = {name: _unit(arrays, name) for name in ("hidden1", "hidden2", "group", "place")}
 
     def pack(self, chunks: Array) -> list[bytes]:
-        """Write the codes of chunks, [row, channel, frame, codebook], each by a range coder of its own."""
+        """Range code chunks of codes [row, channel, frame, codebook]; return a payload for each row."""
         codes = chunks.reshape(-1, *chunks.shape[2:])
-        halves = np.divmod(self._place_of[np.arange(codes.shape[2]), codes], self._members)
-        found = np.empty(
-            (*codes.shape, 2, 2), np.int64
-        )  # row and channel, frame, codebook, half, (start, end)
+        groups, places = np.divmod(self._places[np.arange(codes.shape[2]), codes], self._members)
+        # [row and channel, frame, codebook, group or place, start or end]
+        bounds = np.empty((*codes.shape, 2, 2), np.int64)
         for codebook, hidden in enumerate(self.hidden(codes)):
-            group, place = (half[..., codebook] for half in halves)
-            found[:, :, codebook, 0] = interval(self.of_groups(codebook, hidden), group)
-            found[:, :, codebook, 1] = interval(self.of_places(codebook, hidden, group), place)
-        by_row = found.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1).reshape(len(chunks), 2, -1)
-        return [encoded(zip(*ends, strict=True)) for ends in by_row.tolist()]
+            group, place = groups[..., codebook], places[..., codebook]
+            bounds[:, :, codebook, 0] = interval(self.group_scores(codebook, hidden), group)
+            bounds[:, :, codebook, 1] = interval(self.place_scores(codebook, hidden, group), place)
+        in_order = bounds.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1)  # channel fastest
+        rows = in_order.reshape(len(chunks), 2, -1).tolist()
+        return [range_encode(zip(starts, ends, strict=True)) for starts, ends in rows]
 
-    def unpack(self, rows: Sequence[bytes], channels: int, frames: int, codebooks: int) -> Unpacked:
-        """Read chunks back, rows of bytes, each of so many channels, frames and codebooks; the inverse of `pack`."""
-        decoder, context, count = RangeDecoder(rows), self.context, len(rows) * channels
-        codes = np.empty((count, frames, codebooks), np.int32)
-        known = context.begin(count, codebooks)
+    def unpack(self, payloads: Sequence[bytes], channels: int, frames: int, codebooks: int) -> UnpackResult:
+        """Decode the payloads of chunks of the same size; the inverse of `pack`."""
+        decoder, rows = RangeDecoder(payloads), len(payloads) * channels
+        codes = np.empty((rows, frames, codebooks), np.int32)
+        context = self.context.first_frame(rows, codebooks)
         for frame in range(frames):
-            ahead = self._of_frame(known.ahead, 0, codebooks)
-            base, rest = known.base, np.zeros_like(known.past)
+            constant = self._constant_sums(context.constant, 0, codebooks)
+            base, rest = context.predicted_base, np.zeros_like(context.previous_rest)
             for codebook in range(codebooks):
-                hidden = self._hidden(codebook, ahead[codebook], base, rest)
-                group = _read(decoder, intervals(self.of_groups(codebook, hidden)))
-                place = _read(decoder, intervals(self.of_places(codebook, hidden, group)))
+                hidden = self._hidden(codebook, constant[codebook], base, rest)
+                group = _read(decoder, intervals(self.group_scores(codebook, hidden)))
+                place = _read(decoder, intervals(self.place_scores(codebook, hidden, group)))
                 chosen = self.arrays["order"][codebook, group * self._members + place]
                 codes[:, frame, codebook] = chosen
-                base, rest = context.add(codebook, chosen, base, rest)
-            known = context.follow(known, frame + 1, base, rest)
-        return Unpacked(codes.reshape(len(rows), channels, frames, codebooks), decoder.faults())
+                base, rest = self.context.add(codebook, chosen, base, rest)
+            context = self.context.next_frame(context, frame + 1, base, rest)
+        return UnpackResult(codes.reshape(len(payloads), channels, frames, codebooks), decoder.faults())
 
     def hidden(self, codes: Array) -> Iterator[Floats]:
-        """What the networks make of known codes [row, frame, codebook]: [row, frame, narrow] for each codebook."""
-        known = self.context.of_codes(codes)
-        ahead, base, rest = known.ahead, known.base, np.zeros_like(known.past)
+        """Yield `hidden2` of known codes [row, frame, codebook] for each codebook: [row, frame, narrow]."""
+        context = self.context.of_codes(codes)
+        constant, base = context.constant, context.predicted_base
+        rest = np.zeros_like(context.previous_rest)
         for codebook in range(codes.shape[-1]):
-            (sums,) = self._of_frame(ahead, codebook, 1)
+            (sums,) = self._constant_sums(constant, codebook, 1)
             yield self._hidden(codebook, sums, base, rest)
             base, rest = self.context.add(codebook, codes[..., codebook], base, rest)
 
-    def of_groups(self, codebook: int, hidden: Floats) -> Floats:
-        """The scores of the groups, in steps of 1/256: [.., narrow] -> [.., groups]."""
-        kernel, bias = (weights[codebook] for weights in self._groups)
+    def group_scores(self, codebook: int, hidden: Floats) -> Floats:
+        """Return the scores of the groups: [.., narrow] -> [.., groups]."""
+        kernel, bias = (weights[codebook] for weights in self._group)
         scores: Floats = (hidden @ kernel + bias) * self._units["group"][codebook]
         return scores
 
-    def of_places(self, codebook: int, hidden: Floats, group: Array) -> Floats:
-        """The scores of the places in a group: [.., narrow] and [..] -> [.., members]."""
+    def place_scores(self, codebook: int, hidden: Floats, group: Array) -> Floats:
+        """Return the scores of the places in a group: [.., narrow] and [..] -> [.., members]."""
         kernel, bias = (
             self.arrays[f"place.{name}"][codebook, group].astype(np.float32) for name in ("kernel", "bias")
         )
@@ -257,84 +282,48 @@ class Prior:
         scores *= self._units["place"][codebook]
         return scores
 
-    def _of_frame(self, ahead: Floats, first: int, count: int) -> Floats:
-        """What the first layers of some codebooks make of the part of the context that stays: [codebook, .., wide]."""
+    def _constant_sums(self, constant: Floats, first: int, count: int) -> Floats:
+        """Return the part of hidden1 that stays the same throughout a frame: [codebook, .., wide].
+
+        Args:
+            constant: the constant part of a context.
+            first: the first codebook.
+            count: the number of codebooks.
+        """
         columns = slice(first * self._wide, (first + count) * self._wide)
-        sums = ahead @ self._ahead[:, columns] + self._bias[columns]
+        sums = constant @ self._constant_kernel[:, columns] + self._constant_bias[columns]
         return np.moveaxis(sums.reshape(*sums.shape[:-1], count, self._wide), -2, 0)
 
-    def _hidden(self, codebook: int, ahead: Floats, base: Floats, rest: Floats) -> Floats:
-        of_base, of_rest = (kernel[codebook] for kernel in self._now)
-        sums = ahead + base @ of_base
-        if codebook > self.context.base_codebooks:
-            sums += rest @ of_rest
-        kernel, bias = (weights[codebook] for weights in self._second)
-        sums = _limited(sums * self._units["hidden1"][codebook]) @ kernel + bias
-        return _limited(sums * self._units["hidden2"][codebook]).astype(np.float32)
+    def _hidden(self, codebook: int, constant_sums: Floats, base: Floats, rest: Floats) -> Floats:
+        sums = constant_sums + base @ self._base_kernel[codebook]
+        if codebook > self.context.base_codebooks:  # else rest is 0
+            sums += rest @ self._rest_kernel[codebook]
+        kernel, bias = (weights[codebook] for weights in self._hidden2)
+        sums = _activation(sums * self._units["hidden1"][codebook]) @ kernel + bias
+        return _activation(sums * self._units["hidden2"][codebook]).astype(np.float32)
 
 
-def intervals(scores: Floats) -> NDArray[np.int64]:
-    """Where each interval begins, and the last one ends, [.., size + 1], by scores [.., size] in steps of 1/256."""
-    sums, size = _summed(scores), scores.shape[-1]
-    return _ends(sums, sums[..., -1:], np.arange(size + 1), size)
-
-
-def interval(scores: Floats, numbers: Array) -> NDArray[np.int64]:
-    """Where one of the intervals begins and ends, [.., 2], by scores [.., size] and its number [..]."""
-    sums, places = _summed(scores), numbers[..., np.newaxis] + np.arange(2)
-    return _ends(np.take_along_axis(sums, places, axis=-1), sums[..., -1:], places, scores.shape[-1])
-
-
-def _summed(scores: Floats) -> NDArray[np.int64]:
-    """The weights of all smaller numbers [.., size + 1], at the end of all."""
-    table, gaps = _weights(), scores.max(axis=-1, keepdims=True) - scores
-    weights = table[np.minimum(gaps, len(table) - 1).astype(np.int64)]
-    sums = np.zeros((*weights.shape[:-1], scores.shape[-1] + 1), np.int64)
-    np.cumsum(weights, axis=-1, out=sums[..., 1:])
-    return sums
-
-
-def _ends(sums: Array, total: Array, numbers: Array, size: int) -> NDArray[np.int64]:
-    ends: NDArray[np.int64] = sums * (TOTAL - size) // total + numbers
-    return ends
-
-
-def _limited(values: Floats) -> Floats:
-    whole = np.floor(values)  # and `np.clip` takes several times as long on a few numbers
+def _activation(values: Floats) -> Floats:
+    whole = np.floor(values)  # np.clip would take several times as long on a few numbers
     return np.minimum(np.maximum(whole, 0, out=whole), (1 << ACTIVATION_BITS) - 1, out=whole)
 
 
 def _read(decoder: RangeDecoder, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The next number of each channel of each row, channel fastest, by bounds [row * channel, size + 1]."""
+    """Decode the next number of each channel of each row, channel fastest, by bounds [row * channel, size + 1]."""
     by_row = bounds.reshape(len(decoder), -1, bounds.shape[-1])
     return np.stack([decoder.read(by_row[:, channel]) for channel in range(by_row.shape[1])], axis=1).ravel()
 
 
-@functools.cache  # some 7 ms, which whoever neither reads nor writes range coded chunks need not wait for
-def _weights() -> NDArray[np.int64]:
-    """floor(2^(16 - gap / 256)) by gap: 256th roots, each eight square roots of whole numbers; 0 at the end.
-
-    Each factor of two is a shift, which is exact: floor(floor(x) / 2^n) is floor(x / 2^n).
-    """
-    steps = 1 << SCORE_BITS
-    first = []
-    for gap in range(steps):
-        root = 1 << 16 * steps - gap
-        for _ in range(SCORE_BITS):
-            root = math.isqrt(root)
-        first.append(root)
-    return np.append(np.array(first) >> np.arange(16)[:, np.newaxis], 0)
-
-
 def _unit(arrays: Mapping[str, Array], name: str) -> Floats:
-    """2^-shift for each codebook."""
+    """Return 2^-shift for each codebook."""
     return np.ldexp(np.float32(1), -arrays[f"{name}.shift"])
 
 
 def _fits_float32(arrays: Mapping[str, Array], limits: Floats) -> bool:
-    """Whether float32 holds any sum in the hidden layers, whatever the codes are and in whatever order it is added up.
+    """Return True if float32 holds every sum in the hidden layers exactly, for any codes and any order of adding.
 
-    It can be asked in float32 itself: sums of sizes are exact below 2^24, and rounding takes none from above to below.
+    The sums of absolute values may be computed in float32 themselves: they are exact below 2^24, and rounding never
+    brings a larger one below that.
     """
     activations = np.full(arrays["hidden2.kernel"].shape[1], (1 << ACTIVATION_BITS) - 1, np.float32)
     for name, inputs in (("hidden1", limits), ("hidden2", activations)):
@@ -345,25 +334,30 @@ def _fits_float32(arrays: Mapping[str, Array], limits: Floats) -> bool:
 
 
 def check(arrays: Mapping[str, Array]) -> None:
-    """Raise ValueError unless these are the arrays of a prior, such that no sum is ever rounded."""
+    """Raise ValueError unless these are the arrays of a prior, and no sum can be rounded."""
     if arrays.keys() != _LAYOUT.keys():
         raise ValueError(f"arrays {sorted(arrays.keys() ^ _LAYOUT.keys())} are missing or unknown")
     sizes: dict[str, int] = {}
-    for name, (kind, dimensions) in _LAYOUT.items():
-        array = arrays[name]
-        if array.dtype != kind or array.ndim != len(dimensions):
-            expected = f"{np.dtype(kind)} of {len(dimensions)} dimensions"
-            raise ValueError(f"{name} is {array.dtype} of {array.ndim} dimensions, expected {expected}")
-        for dimension, size in zip(dimensions, array.shape, strict=True):
-            if sizes.setdefault(dimension, size) != size or not 1 <= size <= _MOST.get(dimension, size):
-                raise ValueError(f"{name} has shape {array.shape}, which does not fit: {dimension} {size}")
-        low, high = _LIMITS.get(name, (array.min(), array.max()))
-        if array.min() < low or array.max() > high:
-            raise ValueError(f"{name} is {array.min()} to {array.max()}, expected {low} to {high}")
+    for name in _LAYOUT:
+        _check_array(name, arrays[name], sizes)
     context = 2 + 3 * sizes["base"] + 2 * sizes["dim"]
     if sizes["context"] != context or sizes["base"] > sizes["dim"]:
         raise ValueError(f"a context of {sizes['context']}, expected {context}")
     if sizes["groups"] * sizes["members"] != sizes["size"]:
         raise ValueError(f"{sizes['groups']} groups of {sizes['members']}, expected {sizes['size']} in all")
     if (np.sort(arrays["order"], axis=-1) != np.arange(sizes["size"])).any():
-        raise ValueError("an order in which not every code stands once")
+        raise ValueError("an order that does not contain each code exactly once")
+
+
+def _check_array(name: str, array: Array, sizes: dict[str, int]) -> None:
+    """Check one array against `_LAYOUT`, and its shape against the `sizes` seen so far, which it extends."""
+    kind, dimensions = _LAYOUT[name]
+    if array.dtype != kind or array.ndim != len(dimensions):
+        expected = f"{np.dtype(kind)} of {len(dimensions)} dimensions"
+        raise ValueError(f"{name} is {array.dtype} of {array.ndim} dimensions, expected {expected}")
+    for dimension, size in zip(dimensions, array.shape, strict=True):
+        if sizes.setdefault(dimension, size) != size or not 1 <= size <= _MAX_SIZES.get(dimension, size):
+            raise ValueError(f"{name} has shape {array.shape}, which does not fit: {dimension} {size}")
+    low, high = _LIMITS.get(name, (array.min(), array.max()))
+    if array.min() < low or array.max() > high:
+        raise ValueError(f"{name} is {array.min()} to {array.max()}, expected {low} to {high}")

@@ -1,4 +1,4 @@
-"""A lower bitrate without decoding: the first codes of each row, in a stream of their own."""
+"""Lower the bitrate of a stream without decoding: keep the first codes of each row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,21 @@ from codec.bitstream.writer import Writer
 def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
     """Copy a stream, keeping the first `num_codebooks` codes of each row.
 
-    Chunks of whole seconds become those that a writer of this bitrate makes by default, so that their framing stays
-    small; of other chunks, and where they have different numbers of codebooks, each stays one, since what a code means
-    may begin anew with its chunk. Chunks that have fewer codebooks already are copied. With the reader's
-    prior they are range coded anew; without it packed chunks stay packed, and others are an error.
+    Chunks of whole seconds are joined to the default length of the new bitrate, so that their other fields add little.
+    Other chunks stay as they are, since the meaning of a code may depend on the beginning of its chunk. So do chunks in
+    a stream that varies; those that already have fewer codebooks lose none.
 
-    Raises ValueError for more codebooks than the stream has, or none, and BitstreamError for a damaged stream.
+    With the reader's prior, chunks are range coded again. Without it packed chunks stay packed, and range coded ones
+    are an error.
+
+    Args:
+        reader: the stream to copy.
+        target: a binary file object to write to.
+        num_codebooks: 1 .. the number of codebooks in the stream.
+
+    Raises:
+        ValueError: the number of codebooks is outside these limits.
+        BitstreamError: the stream is damaged.
     """
     header = thinned(reader.header, num_codebooks)
     writer = Writer(target, header, reader.prior)
@@ -32,21 +41,24 @@ def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
 
 
 def thinned(header: Header, num_codebooks: int) -> Header:
-    """The header of the thinned stream."""
+    """Return the header of the thinned stream."""
     if not 1 <= num_codebooks <= header.num_codebooks:
         raise ValueError(f"num_codebooks {num_codebooks}, expected 1 to {header.num_codebooks}")
     frames = header.frames_per_chunk
     if not header.varies and frames % frames_per_second(header.hop_length, header.model_sample_rate) == 0:
-        names = ("channels", "bits_per_code", "hop_length", "model_sample_rate")
-        facts = {name: getattr(header, name) for name in names}
-        frames = max(
-            frames, default_frames_per_chunk(num_codebooks=num_codebooks, **facts) // frames * frames
+        default = default_frames_per_chunk(
+            channels=header.channels,
+            num_codebooks=num_codebooks,
+            bits_per_code=header.bits_per_code,
+            hop_length=header.hop_length,
+            model_sample_rate=header.model_sample_rate,
         )
+        frames = max(frames, default // frames * frames)
     return dataclasses.replace(header, num_codebooks=num_codebooks, frames_per_chunk=frames)
 
 
 def _regrouped(chunks: Iterable[Chunk], frames: int) -> Iterator[NDArray[np.int32]]:
-    """The codes of chunks in groups of `frames` frames; the last may have fewer."""
+    """Yield the codes of chunks, joined to `frames` frames; the last may have fewer."""
     waiting: list[NDArray[np.int32]] = []
     for chunk in chunks:
         waiting.append(chunk.codes)

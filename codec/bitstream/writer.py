@@ -1,4 +1,4 @@
-"""Writes a stream of chunks, as `format.py` draws it."""
+"""Write a stream of chunks in the layout of `format.py`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from codec.bitstream.fields import CRC, varint, with_crc, write_all
+from codec.bitstream.fields import CRC, varint
 from codec.bitstream.format import (
-    FEWER,
-    FOOTER,
+    FEWER_CODEBOOKS,
     MAX_SAMPLES,
     PACKED,
     RANGE_CODED,
     Header,
-    Index,
     check_prior,
     check_range,
     chunk_crc,
-    too_few,
+    too_few_frames,
 )
 from codec.bitstream.packing import pack
 from codec.bitstream.prior import Prior
+from codec.bitstream.trailer import Index, trailer_bytes
+from codec.files import write_all
 
 
 class Writer:
-    """Writes a stream to a binary file object, which may be a pipe: it is not sought, flushed or closed.
+    """Write a stream to a binary file object.
 
-    prior: that of the model, if it has one: then each chunk is range coded where that takes fewer bytes than packing.
+    Methods raise ValueError for codes or counts that the stream cannot hold. Errors of the file pass through.
 
-    Raises ValueError for codes or counts that the stream cannot hold; what the file raises is passed on.
+    Args:
+        file: it may be a pipe, since it is only written to: no seek, flush or close.
+        header: the header of the stream.
+        prior: the prior of the model, if any. With it, each chunk is range coded if that takes fewer bytes than
+            packing.
+
+    Attributes:
+        header: as given.
+        num_frames: frames written so far.
     """
 
     def __init__(self, file: BinaryIO, header: Header, prior: Prior | None = None) -> None:
@@ -46,14 +54,14 @@ class Writer:
         write_all(file, header.to_bytes())
 
     def write_chunk(self, codes: ArrayLike) -> None:
-        """Write integers [channel, frame, codebook]: frames_per_chunk frames, or fewer in the last chunk.
+        """Write codes [channel, frame, codebook]: frames_per_chunk frames, or fewer in the last chunk.
 
-        They may be of fewer codebooks in a stream that varies, and of none at all for silence.
+        A stream that varies also accepts fewer codebooks, and none for silence.
         """
         self.write_chunks([codes])
 
     def write_chunks(self, chunks: Sequence[ArrayLike]) -> None:
-        """Write chunks as `write_chunk` does one after another; quicker where they are range coded."""
+        """Write chunks as `write_chunk` does; with a prior this is faster than one by one."""
         arrays = [np.asarray(codes) for codes in chunks]
         for codes in arrays:
             self._check(codes)
@@ -61,13 +69,15 @@ class Writer:
             for coding, payload in self._payloads(list(group)):
                 self._write(frames, codebooks, coding, payload)
 
-    def _payloads(self, alike: list[NDArray[np.integer]]) -> list[tuple[int, bytes]]:
-        """The codes of each chunk in the coding that takes fewer bytes; packed where both take as many."""
-        packed = [(PACKED, pack(codes, self.header.bits_per_code)) for codes in alike]
-        if self._prior is None or not alike[0].size:
+    def _payloads(self, chunks: list[NDArray[np.integer]]) -> list[tuple[int, bytes]]:
+        """Return coding and payload of chunks of the same shape: the coding with fewer bytes, or packed if equal."""
+        packed = [(PACKED, pack(codes, self.header.bits_per_code)) for codes in chunks]
+        if self._prior is None or not chunks[0].size:
             return packed
-        coded = [(RANGE_CODED, row) for row in self._prior.pack(np.stack(alike))]
-        return [min(pair, key=lambda found: len(found[1])) for pair in zip(packed, coded, strict=True)]
+        coded = [(RANGE_CODED, payload) for payload in self._prior.pack(np.stack(chunks))]
+        return [
+            min(choices, key=lambda choice: len(choice[1])) for choices in zip(packed, coded, strict=True)
+        ]
 
     def _write(self, frames: int, codebooks: int, coding: int, payload: bytes) -> None:
         if self.num_frames % self.header.frames_per_chunk:
@@ -75,7 +85,7 @@ class Writer:
         if codebooks == self.header.num_codebooks:
             fields = varint(frames * 4 + coding)
         else:
-            fields = varint(frames * 4 + FEWER) + varint(codebooks * 2 + coding)
+            fields = varint(frames * 4 + FEWER_CODEBOOKS) + varint(codebooks * 2 + coding)
         fields += varint(len(payload))
         number = self.num_frames // self.header.frames_per_chunk
         chunk = fields + CRC.pack(chunk_crc(number, fields, payload)) + payload
@@ -84,7 +94,11 @@ class Writer:
         self._index.add(len(chunk))
 
     def close(self, num_samples: int | None = None) -> None:
-        """Write the trailer; leave the file open. `num_samples` is needed if the header has none."""
+        """Write the trailer and leave the file open.
+
+        Args:
+            num_samples: source samples in a channel; needed if the header does not state it.
+        """
         if self._closed:
             return
         known = self.header.num_samples
@@ -95,9 +109,8 @@ class Writer:
             raise ValueError(f"{num_samples} samples, expected {known} as in the header")
         check_range("num_samples", num_samples, 0, MAX_SAMPLES)
         if self.num_frames < self.header.frames_for(num_samples):
-            raise ValueError(too_few(self.header, num_samples, self.num_frames))
-        footer = FOOTER.pack(num_samples, len(self._index.sizes), 0)
-        write_all(self._file, with_crc(b"\0" + self._index.sizes + footer[: -CRC.size]))
+            raise ValueError(too_few_frames(self.header, num_samples, self.num_frames))
+        write_all(self._file, trailer_bytes(self._index, num_samples))
         self._closed = True
 
     def _check(self, codes: NDArray[np.generic]) -> None:

@@ -1,75 +1,57 @@
-"""The last step of a training: the prior, fitted to the codes of the finished model and made of whole numbers.
+"""Fit the prior, the last step of a training: encode the corpus, train networks on the codes, quantize them.
 
-The network of each codebook (see `codec.bitstream.prior`) learns, in floats, to tell each code from its context, first
-its group, then its place in that: the loss is the bits that both will take. So a code needs a few dozen scores, not a
-thousand, and plain numpy does, on any machine and whatever backend trained the model.
+The prior (`codec.bitstream.prior`) gives the likelihood of each code in its context. It is trained in floats with Keras
+(`codec.training.prior_network`) and stored in integers, so that numpy computes the same on any machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
+from keras import ops
 
-from codec.bitstream.prior import (
-    ACTIVATION_BITS,
-    EXACT,
-    MAX_BIAS,
-    MAX_SHIFT,
-    PREDICTION_BITS,
-    SCORE_BITS,
-    STEPS_PER_UNIT,
-    Context,
-    Known,
-)
+from codec.bitstream.prior import PREDICTION_BITS, STEPS_PER_UNIT, Context, FrameContext
 from codec.presets import load, save_prior
-from codec.runtime.codec import NumpyCodec
-from codec.training.augmentation import PLAIN
-from codec.training.data import BatchSpec, Corpus, build_cache, draw_batch
+from codec.runtime import NumpyCodec
+from codec.training.augmentation import SIGN_ONLY
+from codec.training.corpus import Corpus
+from codec.training.data import BatchSpec, draw_batch
+from codec.training.prior_network import PriorArrays, PriorNetwork
 from codec.training.recipe import PriorRecipe
 
-Arrays = dict[str, np.ndarray]
-Say = Callable[[str], None]
-Contexts = Callable[[np.ndarray], np.ndarray]  # numbers of rows -> their contexts [row, size]
-
-SEGMENTS = 16  # coded at once
+SEGMENTS = 16  # encoded in one batch
 SEED = 0
-LIMITS = (4.0, 1.0)  # of the hidden units of the two layers, from 0 on
-AVERAGED, SQUARED = 0.9, 0.99  # decays of Adam
-SCALED_BY = 20_000  # rows whose mean and spread stand for all
+SAMPLED_FRAMES = 20_480  # frames for the statistics of the contexts, and for the figures at the end
+CHUNKS_PER_BLOCK = 64  # chunks whose contexts are computed together
 
 
-def fit_preset(directory: Path, folder: Path, cache: Path, say: Say) -> None:
-    """Fit a prior for the finished preset in `directory` to a folder of audio, whose samples are kept in `cache`."""
-    rate = load(directory).config.sample_rate
-    add_prior(directory, build_cache(folder, cache, rate, say), say, PriorRecipe())
-
-
-def add_prior(directory: Path, corpus: Corpus, say: Say, recipe: PriorRecipe) -> None:
-    """Fit a prior for the preset in `directory` to the files of a corpus to learn from, and put it there."""
-    say("prior: coding the audio, then fitting, a few minutes")
+def add_prior(directory: Path, corpus: Corpus, say: Callable[[str], None], recipe: PriorRecipe) -> None:
+    """Fit a prior to the training files of a corpus and add it to the preset in `directory`."""
+    say("prior: encoding the audio, then training, a few minutes")
     codec = load(directory)
-    save_prior(fit_prior(codec, code(codec, corpus, recipe), say, recipe), directory)
+    save_prior(fit_prior(codec, encode_corpus(codec, corpus, recipe), say, recipe), directory)
 
 
-def code(codec: NumpyCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
-    """Codes of segments drawn from the files to learn from, as they are: int32 [chunk, frame, codebook].
+def encode_corpus(codec: NumpyCodec, corpus: Corpus, recipe: PriorRecipe) -> np.ndarray:
+    """Return codes of segments drawn from the training files, int32 [chunk, frame, codebook].
 
-    No more of them than there is audio, so that few are drawn twice.
+    There are at most as many frames as there is audio, so that few are drawn twice.
     """
     config = codec.config
     chunk = recipe.chunk_seconds * config.reset_interval
     frames = recipe.chunks_per_segment * chunk
-    spec = BatchSpec(SEGMENTS, frames * config.hop_length, SEED, augmentation=PLAIN)
-    there = sum(file.length for file in corpus.train) // config.hop_length
-    batches = -(-min(recipe.frames, there) // (SEGMENTS * frames))
-    coded = [_coded(codec, draw_batch(corpus, spec, number).audio) for number in range(batches)]
-    return np.concatenate(coded).reshape(-1, chunk, config.num_codebooks)
+    spec = BatchSpec(SEGMENTS, frames * config.hop_length, SEED, augmentation=SIGN_ONLY)
+    available = sum(file.length for file in corpus.train) // config.hop_length
+    batches = -(-min(recipe.frames, available) // (SEGMENTS * frames))
+    codes = [_encode(codec, draw_batch(corpus, spec, number).audio) for number in range(batches)]
+    return np.concatenate(codes).reshape(-1, chunk, config.num_codebooks)
 
 
-def _coded(codec: NumpyCodec, audio: np.ndarray) -> np.ndarray:
-    """Codes [batch, frame, codebook] of audio [batch, time, 1], the prediction begun anew each second as in a file."""
+def _encode(codec: NumpyCodec, audio: np.ndarray) -> np.ndarray:
+    """Encode audio [batch, time, 1] with the prediction reset every second, as in a file."""
     size, state = codec.config.reset_interval * codec.config.hop_length, codec.encoder_state(len(audio))
     steps = []
     for start in range(0, audio.shape[1], size):
@@ -79,44 +61,61 @@ def _coded(codec: NumpyCodec, audio: np.ndarray) -> np.ndarray:
     return np.concatenate(steps, axis=1)
 
 
-def fit_prior(codec: NumpyCodec, codes: np.ndarray, say: Say, recipe: PriorRecipe) -> Arrays:
-    """A prior for a model, as arrays for `codec.bitstream.prior.Prior`, from codes int32 [chunk, frame, codebook]."""
-    facts = _facts(codec)
-    context = Context(
-        facts["codewords"], facts["prediction"], int(facts["base_codebooks"]), int(facts["restart_frames"])
-    )
-    learned = Learned(context, codes, codec.config.shipped_codebooks)
-    layers: dict[str, list[np.ndarray]] = {}
-    spent = []
-    for codebook, order in enumerate(facts["order"]):
-        places = np.argsort(order)[learned.codes[:, codebook]]
-        network = Network(facts["codewords"][codebook, order], places, learned.contexts, recipe)
-        spent.append(network.fit(places, learned.contexts, recipe))
-        learned.go_on()
-        for name, array in network.quantized(context.limits()).items():
-            layers.setdefault(name, []).append(array)
-        if len(spent) in codec.config.shipped_codebooks:
-            bits = f"{np.mean(spent):.2f} of {codec.config.bits_per_code} bits a code"
-            say(f"prior: {bits} with {len(spent)} codebooks, while learning")
-    return {**facts, **{name: np.stack(arrays) for name, arrays in layers.items()}}
+def fit_prior(
+    codec: NumpyCodec, codes: np.ndarray, say: Callable[[str], None], recipe: PriorRecipe
+) -> PriorArrays:
+    """Train a prior for a model.
+
+    Args:
+        codec: the model.
+        codes: int32 [chunk, frame, codebook], all codebooks of the model.
+        say: receives lines about the progress.
+        recipe: the settings.
+
+    Returns:
+        The arrays of a `codec.bitstream.prior.Prior`.
+    """
+    tables = context_tables(codec)
+    batches = PriorBatches(tables, codes, codec.config.shipped_codebooks, recipe.batch_size)
+    network = new_network(batches, recipe)
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * len(batches))
+    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, beta_2=0.99, epsilon=1e-8)
+    optimizer.exclude_from_weight_decay(network.undecayed)
+    network.compile(optimizer)
+
+    def say_epoch(epoch: int, logs: dict[str, float]) -> None:
+        bits = logs["loss"] / codec.config.num_codebooks
+        say(f"prior: epoch {epoch + 1} of {recipe.epochs}, {bits:.2f} bits per code")
+
+    progress = keras.callbacks.LambdaCallback(on_epoch_end=say_epoch)
+    network.fit(batches, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=[progress])
+    bits = bits_by_codebook(network, batches)
+    for count in codec.config.shipped_codebooks:
+        found = f"{bits[:count].mean():.2f} of {codec.config.bits_per_code} bits per code"
+        say(f"prior: {found} with {count} codebooks, on the training files")
+    return {**tables, **network.quantize(batches.context.limits())}
 
 
-def _facts(codec: NumpyCodec) -> Arrays:
-    """What the context is made from, in whole numbers, and the order of the codes."""
-    codewords = np.rint(np.float32(codec.weights["quantizer.codebooks"]) * STEPS_PER_UNIT)
+def context_tables(codec: NumpyCodec) -> PriorArrays:
+    """Return the integers that contexts are computed from, and the order of the codes."""
+    quantizer = codec.parts["quantizer"]
+    codewords = np.rint(np.float32(quantizer["codebooks"]) * STEPS_PER_UNIT)
     codewords = np.clip(codewords, -127, 127).astype(np.int8)
-    prediction = np.rint(np.float32(codec.weights["quantizer.prediction"]) * 2**PREDICTION_BITS)
+    prediction = np.rint(np.float32(quantizer["prediction"]) * 2**PREDICTION_BITS)
     return {
         "codewords": codewords,
-        "order": np.stack([near_together(book.astype(np.float64)) for book in codewords]),
+        "order": np.stack([similarity_order(book.astype(np.float64)) for book in codewords]),
         "prediction": np.clip(prediction, -(2**15) + 1, 2**15 - 1).astype(np.int16),
         "base_codebooks": np.array(codec.config.base_codebooks, np.int32),
         "restart_frames": np.array(codec.config.reset_interval, np.int32),
     }
 
 
-def near_together(codewords: np.ndarray) -> np.ndarray:
-    """An order of codewords [codebook_size, dim], int16: halved along the longest axis, and so each half again."""
+def similarity_order(codewords: np.ndarray) -> np.ndarray:
+    """Return an order of codewords [codebook_size, dim], int16, with similar ones next to each other.
+
+    They are halved along their longest axis, and so is each half in turn.
+    """
     parts = [np.arange(len(codewords))]
     while len(parts[0]) > 1:
         halves = []
@@ -129,228 +128,121 @@ def near_together(codewords: np.ndarray) -> np.ndarray:
     return np.concatenate(parts).astype(np.int16)
 
 
-class Learned:
-    """The codes to learn from, and the contexts of one codebook after another, as int16 until they are asked for.
+class PriorBatches(keras.utils.PyDataset):
+    """Batches of contexts float32 [row, codebook, context] and codes int32 [row, codebook], shuffled in each epoch.
 
-    Each context is that of a stream of one of the rates that have its codebook, each as often as the others.
+    A row is a frame. Its context for each codebook is that of a stream of one of the rates that use this codebook; all
+    of these rates are equally frequent. A code is its place in the order of its codebook.
+
+    Args:
+        tables: of `context_tables`.
+        codes: int32 [chunk, frame, codebook].
+        rates: numbers of codebooks that the model ships with, ascending.
+        batch_size: frames.
+
+    Attributes:
+        context: computes the contexts.
+        codewords: int8 [codebook, codebook_size, dim], in the order of the codes.
+        codes: int32 [row, codebook].
     """
 
-    def __init__(self, context: Context, codes: np.ndarray, rates: Sequence[int]) -> None:
-        self._context, self._rates = context, np.array(rates)
-        self.codes = codes.reshape(-1, codes.shape[-1])
-        known = [_whole(context, codes[..., :rate]) for rate in rates]
-        self._first, _, self._before, self._earlier, _, self._base = known[-1]
-        self._pasts = np.stack([parts.past for parts in known])  # [rate, row, dim]
-        self._rest = np.zeros_like(self._pasts[0])
-        self._drawn = np.random.default_rng(SEED).random(len(self.codes))
-        self._codebook = 0
+    def __init__(self, tables: PriorArrays, codes: np.ndarray, rates: Sequence[int], batch_size: int) -> None:
+        super().__init__()
+        scalars = int(tables["base_codebooks"]), int(tables["restart_frames"])
+        self.context = Context(tables["codewords"], tables["prediction"], *scalars)
+        self.codewords = np.take_along_axis(
+            tables["codewords"], tables["order"][..., None].astype(int), axis=1
+        )
+        rows = codes.reshape(-1, codes.shape[-1])
+        places = np.argsort(tables["order"], axis=1)
+        self.codes = places[np.arange(rows.shape[1]), rows].astype(np.int32)
+        self._rates = np.array(rates)
+        by_rate = [frame_contexts(self.context, codes[..., :rate]) for rate in rates]
+        self._frames = by_rate[-1]
+        self._previous_rests = np.stack([frames.previous_rest for frames in by_rate])  # [rate, row, dim]
+        self._generator = np.random.default_rng(SEED)
+        self._draws = self._generator.random(len(rows))
+        self._batch_size = min(batch_size, len(rows))
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return len(self.codes) // self._batch_size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self.contexts(rows), self.codes[rows]
+
+    def on_epoch_end(self) -> None:
+        """Shuffle the rows."""
+        self._order = self._generator.permutation(len(self.codes))
+
+    def sample(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield batches of about SAMPLED_FRAMES frames in all, at least one."""
+        for index in range(min(len(self), -(-SAMPLED_FRAMES // self._batch_size))):
+            yield self[index]
 
     def contexts(self, rows: np.ndarray) -> np.ndarray:
-        """Those of some rows, float32 [row, size]."""
-        fewest = int(np.searchsorted(self._rates, self._codebook, side="right"))
-        rate = fewest + (self._drawn[rows] * (len(self._rates) - fewest)).astype(int)
-        parts = Known(
-            self._first[rows],
-            self._rates[rate][:, np.newaxis],
-            self._before[rows],
-            self._earlier[rows],
-            self._pasts[rate, rows],
-            self._base[rows],
+        """Return the contexts of some rows for every codebook, float32 [row, codebook, context]."""
+        codebooks = np.arange(self.codes.shape[1])
+        rate = self._draw_rates(rows, codebooks)
+        base, rest = self._sums_before(rows, codebooks)
+        frames = self._frames
+        constant = (frames.first, frames.previous_base, frames.earlier_base)
+        first, previous_base, earlier_base = (
+            np.broadcast_to(part[rows, None], (len(rows), len(codebooks), part.shape[1])) for part in constant
         )
-        return np.concatenate([*parts, self._rest[rows]], axis=1, dtype=np.float32)
+        depth, previous_rest = self._rates[rate][..., None], self._previous_rests[rate, rows[:, None]]
+        parts = (first, depth, previous_base, earlier_base, previous_rest, base, rest)
+        return np.concatenate(parts, axis=2, dtype=np.float32)
 
-    def go_on(self) -> None:
-        """Take the codes of the present codebook for known."""
-        codes = self.codes[:, self._codebook]
-        for start in range(0, len(codes), SCALED_BY):
-            rows = slice(start, start + SCALED_BY)
-            sums = self._context.add(self._codebook, codes[rows], self._base[rows], self._rest[rows])
-            self._base[rows], self._rest[rows] = sums
-        self._codebook += 1
+    def _draw_rates(self, rows: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+        """Return an index into the rates that use each codebook, [row, codebook], always the same for a row."""
+        lowest = np.searchsorted(self._rates, codebooks, side="right")
+        return lowest + (self._draws[rows, None] * (len(self._rates) - lowest)).astype(int)
 
-
-def _whole(context: Context, codes: np.ndarray) -> Known:
-    """What is known before each of the frames, as int16 [chunk * frame, size of the part]."""
-    groups = (context.of_codes(codes[start : start + 64]) for start in range(0, len(codes), 64))
-    parts = zip(*([part.astype(np.int16) for part in group] for group in groups), strict=True)
-    return Known(*(np.concatenate(part).reshape(-1, part[0].shape[-1]) for part in parts))
-
-
-class Network:
-    """The network of one codebook in floats: contexts [row, size] -> two hidden layers -> logits of groups and places.
-
-    Hidden units are limited, so that 8 bits can stand for each. The last layers begin at the principal directions of
-    the codewords, and at how often each code came. Codes are given as `group * members + place`.
-    """
-
-    def __init__(
-        self, codewords: np.ndarray, codes: np.ndarray, contexts: Contexts, recipe: PriorRecipe
-    ) -> None:
-        generator = np.random.default_rng(SEED)
-        some = contexts(generator.integers(len(codes), size=min(len(codes), SCALED_BY)))
-        self.mean, self.scale = some.mean(axis=0), some.std(axis=0) + STEPS_PER_UNIT / 20
-        self.groups = 1 << (len(codewords).bit_length() - 1) // 2
-        self.members = len(codewords) // self.groups
-
-        def drawn(before: int, after: int) -> np.ndarray:
-            return generator.normal(0, 0.5 / np.sqrt(before), (before, after)).astype(np.float32)
-
-        self.weights = [
-            drawn(some.shape[1], recipe.wide),
-            np.zeros(recipe.wide, np.float32),
-            drawn(recipe.wide, recipe.narrow),
-            np.full(recipe.narrow, 0.5, np.float32),
-            *self._outputs(_directions(codewords.astype(np.float32), recipe.narrow, generator), codes),
-        ]
-        self._average = [np.zeros_like(weight) for weight in self.weights]
-        self._square = [np.zeros_like(weight) for weight in self.weights]
-        self._steps = 0
-
-    def _outputs(self, directions: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
-        """Kernels and biases of groups and places, at first, from directions [narrow, codebook_size]."""
-        counts = np.bincount(codes, minlength=directions.shape[1]).reshape(self.groups, -1) + 4.0
-        places = directions.reshape(-1, self.groups, self.members).transpose(1, 0, 2)
-        middles = places.mean(axis=2, keepdims=True)
-        of_groups, of_places = middles[..., 0].T, places - middles
-        likely = np.log(counts / counts.sum(axis=1, keepdims=True))
-        biases = np.log(counts.sum(axis=1) / counts.sum()), likely
-        sums = (
-            0.5 * weights.sum(axis=-2) for weights in (of_groups, of_places)
-        )  # hidden units begin around 1/2
-        shifted = [(bias - total).astype(np.float32) for bias, total in zip(biases, sums, strict=True)]
-        return [of_groups.copy(), shifted[0], of_places.copy(), shifted[1]]
-
-    def fit(self, codes: np.ndarray, contexts: Contexts, recipe: PriorRecipe) -> float:
-        """Learn from codes [row] and their contexts; return the bits a code took in the last epoch."""
-        generator, size = np.random.default_rng(SEED), min(recipe.batch_size, len(codes))
-        steps = len(codes) // size
-        bits = 0.0
-        for epoch in range(recipe.epochs):
-            order = generator.permutation(len(codes))
-            bits = 0.0
-            for step in range(steps):
-                chosen = order[step * size : (step + 1) * size]
-                chosen = chosen[np.argsort(codes[chosen] // self.members, kind="stable")]
-                done = (epoch + step / steps) / recipe.epochs
-                rate = recipe.learning_rate * (0.5 + 0.5 * np.cos(np.pi * done))
-                bits += self._step(codes[chosen], contexts(chosen), rate, recipe.decay) / steps
-        return bits
-
-    def _step(self, codes: np.ndarray, known: np.ndarray, rate: float, decay: float) -> float:
-        """One step of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) on the mean bits, which are returned.
-
-        The rows come in the order of their groups.
-        """
-        inputs, slopes = self._run(known)
-        upstream, gradients, bits = self._outcome(inputs[2], codes)
-        for layer in (1, 0):
-            upstream *= slopes[layer]
-            gradients[:0] = [inputs[layer].T @ upstream, upstream.sum(axis=0)]
-            if layer:
-                upstream = upstream @ self.weights[2].T
-        self._steps += 1
-        rate *= np.sqrt(1 - SQUARED**self._steps) / (1 - AVERAGED**self._steps)
-        for weight, gradient, average, square in zip(
-            self.weights, gradients, self._average, self._square, strict=True
-        ):
-            average += (1 - AVERAGED) * (gradient - average)
-            square += (1 - SQUARED) * (gradient * gradient - square)
-            if weight.ndim > 1:
-                weight *= np.float32(1 - rate * decay)
-            weight -= np.float32(rate) * average / (np.sqrt(square) + np.float32(1e-8))
-        return bits
-
-    def _run(self, known: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """What each layer is given, and where the hidden layers are not limited."""
-        inputs, slopes = [((known - self.mean) / self.scale).astype(np.float32)], []
-        for layer, limit in enumerate(LIMITS):
-            values = inputs[-1] @ self.weights[2 * layer] + self.weights[2 * layer + 1]
-            slopes.append((values > 0) & (values < limit))
-            inputs.append(np.clip(values, 0, limit))
-        return inputs, slopes
-
-    def _outcome(self, hidden: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], float]:
-        """The gradients of the mean bits by the hidden units and by the last four weights, and the bits."""
-        of_groups, group_bias, of_places, place_bias = self.weights[4:]
-        groups, places = np.divmod(codes, self.members)
-        ends = np.searchsorted(groups, np.arange(self.groups + 1)).tolist()
-        parts = [(group, slice(*ends[group : group + 2])) for group in range(self.groups)]
-        logits = place_bias[groups]
-        for group, rows in parts:
-            logits[rows] += hidden[rows] @ of_places[group]
-        place_shares, place_bits = _softmax(logits, places)
-        group_shares, group_bits = _softmax(hidden @ of_groups + group_bias, groups)
-        upstream = group_shares @ of_groups.T
-        by_kernel, by_bias = np.zeros_like(of_places), np.zeros_like(place_bias)
-        for group, rows in parts:
-            by_kernel[group] = hidden[rows].T @ place_shares[rows]
-            by_bias[group] = place_shares[rows].sum(axis=0)
-            upstream[rows] += place_shares[rows] @ of_places[group].T
-        gradients = [hidden.T @ group_shares, group_shares.sum(axis=0), by_kernel, by_bias]
-        return upstream, gradients, group_bits + place_bits
-
-    def quantized(self, limits: np.ndarray) -> Arrays:
-        """The layers as whole numbers, by the names of a prior's arrays, for a context that stays within its limits."""
-        kernel1, bias1, kernel2, bias2, *outputs = self.weights
-        step = np.log(2) / 2**SCORE_BITS  # of a score, in logits
-        most = 2**ACTIVATION_BITS - 1
-        units = [2**ACTIVATION_BITS / limit for limit in LIMITS]  # of a hidden unit, in its whole numbers
-        kernel1 = kernel1 / self.scale[:, None]
-        bias1 = bias1 - self.mean @ kernel1
-        kernel2 = kernel2 / units[0] * units[1]
-        groups, group_bias, places, place_bias = (weight / step for weight in outputs)
-        group_bias -= group_bias.max()
-        place_bias -= place_bias.max(axis=-1, keepdims=True)
-        return {
-            **_layer("hidden1", kernel1 * units[0], bias1 * units[0], np.int16, limits),
-            **_layer("hidden2", kernel2, bias2 * units[1], np.int16, np.full(len(kernel2), most)),
-            **_layer("group", groups / units[1], group_bias, np.int8, np.full(len(groups), most)),
-            **_layer("place", places / units[1], place_bias, np.int8, np.full(places.shape[1], most)),
-        }
+    def _sums_before(self, rows: np.ndarray, codebooks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return base and rest before each codebook, int16 [row, codebook, dim]."""
+        words = self.codewords[codebooks, self.codes[rows]].astype(np.int16)
+        count = self.context.base_codebooks
+        base, rest = words[..., : self.context.base_dim].copy(), words
+        base[:, count:] = 0
+        rest[:, :count] = 0
+        predicted = self._frames.predicted_base[rows, None]
+        return predicted + np.cumsum(base, axis=1, dtype=np.int16) - base, np.cumsum(
+            rest, axis=1, dtype=np.int16
+        ) - rest
 
 
-def _directions(codewords: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Of the codewords [codebook_size, dim] their principal coordinates, as far as there are, and their squared length:
-    float32 [count, codebook_size], of a variance of one; what is left over is small and random."""
-    found = generator.normal(0, 0.05, (count, len(codewords)))
-    centred = codewords - codewords.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = min(3 * count // 4, int((sizes > 1e-3 * sizes[0]).sum()))
-    if kept:
-        found[:kept] = (left * sizes)[:, :kept].T
-        found[:kept] /= found[:kept].std()
-    squares = np.square(centred).sum(axis=1)
-    found[kept] = (squares - squares.mean()) / (squares.std() + 1e-9)
-    return found.astype(np.float32)
+def frame_contexts(context: Context, codes: np.ndarray) -> FrameContext:
+    """Return the contexts of all frames of codes [chunk, frame, codebook], as int16 [row, size of the part]."""
+    blocks = []
+    for start in range(0, len(codes), CHUNKS_PER_BLOCK):
+        parts = context.of_codes(codes[start : start + CHUNKS_PER_BLOCK])
+        blocks.append([part.astype(np.int16).reshape(-1, part.shape[-1]) for part in parts])
+    return FrameContext(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
-def _softmax(logits: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, float]:
-    """The gradient of the mean loss by the logits [rows, codebook_size], and the loss in bits."""
-    rows = np.arange(len(codes))
-    logits -= logits.max(axis=1, keepdims=True)
-    chosen = logits[rows, codes]
-    shares = np.exp(logits)
-    sums = shares.sum(axis=1)
-    shares /= sums[:, None]
-    shares[rows, codes] -= 1
-    shares /= len(codes)
-    return shares, float((np.log(sums) - chosen).mean() / np.log(2))
+def new_network(batches: PriorBatches, recipe: PriorRecipe) -> PriorNetwork:
+    """Return a network initialized for the codes and contexts of some batches."""
+    num_codebooks, codebook_size, _ = batches.codewords.shape
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for contexts, _ in batches.sample():
+        count, total = count + len(contexts), total + contexts.sum(axis=0, dtype=np.float64)
+        squares = squares + np.square(contexts).sum(axis=0, dtype=np.float64)
+    mean = total / count
+    network = PriorNetwork(num_codebooks, mean.shape[1], codebook_size, recipe)
+    network.mean.assign(mean)
+    spread = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    network.scale.assign(spread + STEPS_PER_UNIT / 20)  # a constant input must not be enlarged
+    counts = np.stack([np.bincount(column, minlength=codebook_size) for column in batches.codes.T])
+    network.initialize(batches.codewords.astype(np.float32), counts, np.random.default_rng(SEED))
+    return network
 
 
-def _layer(
-    name: str, kernel: np.ndarray, bias: np.ndarray, kind: type[np.signedinteger], limits: np.ndarray
-) -> Arrays:
-    """A layer as whole numbers, as fine as the type of its kernel and the sums of inputs within limits allow."""
-    largest = np.iinfo(kind).max
-    sums = (limits @ np.abs(kernel) + np.abs(bias)).max()
-    room = min(
-        largest / np.abs(kernel).max(initial=1e-9),
-        (EXACT - 1 - (limits.sum() + 1) / 2) / max(sums, 1e-9),  # each weight may be rounded up by a half
-        MAX_BIAS / np.abs(bias).max(initial=1e-9),
-    )
-    shift = int(np.clip(np.floor(np.log2(room)), 0, MAX_SHIFT))
-    return {
-        f"{name}.kernel": np.clip(np.rint(kernel * 2.0**shift), -largest, largest).astype(kind),
-        f"{name}.bias": np.clip(np.rint(bias * 2.0**shift), -MAX_BIAS, MAX_BIAS).astype(np.int32),
-        f"{name}.shift": np.array(shift, np.int32),
-    }
+def bits_by_codebook(network: PriorNetwork, batches: PriorBatches) -> np.ndarray:
+    """Return the mean bits of a code in each codebook, [codebook], on some of the training frames."""
+    bits = [
+        ops.convert_to_numpy(network.bits(network(contexts), codes)).mean(axis=1)
+        for contexts, codes in batches.sample()
+    ]
+    return np.mean(bits, axis=0)

@@ -13,9 +13,9 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]
 with atheris.instrument_imports(include=["codec.bitstream"]):
     import target
 
-    from codec.bitstream import salvage
+    from codec.bitstream import recovery
 
-salvage._MISSING = 2  # fewer numbers are tried in vain: the same code in a fraction of the time
+recovery._MISSING = 2  # fewer numbers are tried in vain: the same code in a fraction of the time
 
 
 def main() -> None:

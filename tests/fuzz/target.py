@@ -22,7 +22,7 @@ from support.priors import random_prior
 from support.streams import HEADER, Pipe, random_codes
 
 from codec.bitstream import Prior, Reader, RecoveringReader, Writer, thin
-from codec.bitstream.format import FEWER, Header, chunk_crc
+from codec.bitstream.format import FEWER_CODEBOOKS, Header, chunk_crc
 from codec.bitstream.packing import pack, unpack
 from codec.errors import BitstreamError
 
@@ -124,7 +124,7 @@ def repaired(stream: bytes) -> bytes:
         if not tag:
             trailer = stream[start:-4]
             return made + trailer + struct.pack("<I", zlib.crc32(trailer))
-        if tag % 4 == FEWER:
+        if tag % 4 == FEWER_CODEBOOKS:
             _, place = _varint(stream, place)
         size, place = _varint(stream, place)
         fields, payload = stream[start:place], stream[place + 4 : place + 4 + size]
