@@ -64,12 +64,12 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     replicas = load_for_training(status.print_line)
     from codec.presets import load_keras
     from codec.training.recipe import recipe_for
-    from codec.training.steps import present_policy
+    from codec.training.precision import training_policy
     from codec.training.trainer import train as run_training
 
     recipe = recipe_for(**{name: value for name, value in settings.items() if value is not None})
     with replicas.scope():
-        codec = load_keras(start, present_policy()) if start else None
+        codec = load_keras(start, training_policy()) if start else None
     try:
         run_training(folder, output, recipe, status.print_line, codec, show=status.updater, replicas=replicas)
     except KeyboardInterrupt as error:

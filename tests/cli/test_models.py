@@ -22,5 +22,5 @@ def test_lists_names_rates_identities_and_folders(
 
 
 def test_an_installation_without_models_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codec.presets.list_presets", list)
+    monkeypatch.setattr("codec.presets.list_models", list)
     assert "no model is installed" in fails("models")

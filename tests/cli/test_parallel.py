@@ -31,10 +31,9 @@ def test_several_files_come_back(sounds: list[Path], tmp_path: Path, tiny_preset
     assert sorted(line.split(": ")[0] for line in lines) == [str(small / f"{name}.lam") for name in "abc"]
     works("compress", "-m", tiny_preset, sounds[0], tmp_path / "one.lam")
     assert (tmp_path / "one.lam").read_bytes() == (small / "a.lam").read_bytes()
-    works("decompress", "-q", "-m", tiny_preset, *small.glob("*.lam"), "-d", back)
-    assert [soundfile.info(back / f"{name}.wav").frames for name in "abc"] == [4800, 20800, 36800]
-    assert works("decompress", "-q", "-m", tiny_preset, small / "a.lam", "-d", back, "--raw").output == ""
-    assert (back / "a.raw").stat().st_size == 9600
+    quiet = works("decompress", "-q", "--raw", "-m", tiny_preset, *small.glob("*.lam"), "-d", back)
+    assert quiet.output == ""
+    assert [(back / f"{name}.raw").stat().st_size for name in "abc"] == [9600, 41600, 73600]
 
 
 def test_a_failure_does_not_stop_the_other_files(
@@ -59,8 +58,6 @@ def test_existing_files_are_kept_without_force(sounds: list[Path], tmp_path: Pat
     assert "a.lam exists; --force overwrites it" in result.stderr
     assert (tmp_path / "a.lam").read_bytes() == b"mine"
     assert (tmp_path / "b.lam").exists()
-    works("compress", "-q", "-m", tiny_preset, *sounds[:2], "-d", tmp_path, "--force")
-    assert (tmp_path / "a.lam").read_bytes() != b"mine"
 
 
 def test_two_inputs_with_the_same_output_are_refused(
@@ -85,8 +82,9 @@ def test_a_wrong_command_line_is_refused(sounds: list[Path], tmp_path: Path, tin
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_leaves_no_unfinished_file(number: int, tmp_path: Path, tiny_preset: Path) -> None:
     names = [tmp_path / f"{name}.wav" for name in "abcd"]
-    for name in names:
-        soundfile.write(name, tone(1, 8000).repeat(600), 8000)
+    soundfile.write(names[0], tone(1, 8000).repeat(200), 8000)  # long enough to be interrupted
+    for name in names[1:]:
+        name.hardlink_to(names[0])
     options = ("compress", "-m", tiny_preset, *names, "-d", tmp_path / "out")
     command = [sys.executable, "-m", "cli.main", *options]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
