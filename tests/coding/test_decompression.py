@@ -259,9 +259,9 @@ class TestReport:
         ("clipped", "peak", "audible"),
         [
             (0, 0.99, False),
-            (100, 1.05, False),
+            (100, 1.3, False),
             (161, 1.05, True),
-            (1, 1.13, True),
+            (1, 1.42, True),
             (0, 5.0, False),  # a format in floating point, which clips nothing
         ],
     )

@@ -145,6 +145,17 @@ def test_streams_that_share_a_model_do_not_change_each_other(keras_codec: Codec)
     np.testing.assert_array_equal(np.concatenate(mixed + one.flush(), axis=1), expected)
 
 
+def test_a_channel_has_the_same_codes_alone_and_beside_others(default_codec: NumpyCodec) -> None:
+    with AudioReader(next(samples().glob("1-speech.*"))) as reader:
+        sound, rate = reader.read(2 * reader.sample_rate), reader.sample_rate
+    together = np.concatenate([sound, sound[::-1], 0.3 * sound], axis=1)
+    alone, beside = (
+        codes_from(EncoderStream(default_codec, rate, block.shape[1], num_codebooks=6), block, rate)
+        for block in (sound, together)
+    )
+    assert np.mean(alone[0] != beside[0]) < 1e-2  # near ties
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
