@@ -1,6 +1,6 @@
 r"""An integer range coder, after Martin (1979), with Schindler's carry propagation.
 
-A symbol is one of several intervals that fill 0 .. 2^16. It begins at `start`, has a width `count` >= 1, and takes about
+A symbol is one of several intervals that fill 0 .. 2^16. It begins at `start`, is `count` >= 1 wide, and takes about
 log2(2^16 / count) bits.
 
 All symbols so far make one interval of the fractions between 0 and 1, and the next symbol selects a part of it:

@@ -1,10 +1,10 @@
-"""What must hold for any bytes: a stream, damaged or made up, gives codes or a BitstreamError, and harms no other.
+"""The fuzz target: any bytes give codes or a BitstreamError, and do not affect the next stream.
 
-The first byte says how the rest is taken, so that whoever draws the bytes can reach all of the reader:
+The first byte selects what is done with the others, so that random bytes can reach all of the reader:
 
-    bits 0..2   which of `ACTIONS`
-    bit 3       checksums are put right first: behind them lies what no drawn byte would reach
-    bits 4..7   all 0: a sound stream is read afterwards, which must be as ever
+    bits 0..2   the number of an action in `ACTIONS`
+    bit 3       first correct the checksums, since random bytes would hardly get past them
+    bits 4..7   if all 0, read a valid stream afterwards and compare it
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from codec.errors import BitstreamError
 
 REPAIR = 8
 HEADER_BYTES = 43
-# Small, for speed: two chunks of one frame. PRIOR fits it.
+# Small, for speed: two chunks of one frame, of the size that PRIOR has.
 ROW = dataclasses.replace(HEADER, bits_per_code=4, frames_per_chunk=1, num_samples=1_500)
 VARYING = dataclasses.replace(ROW, varies=True, num_samples=4_000)  # five chunks
 PRIOR = Prior(random_prior())
@@ -36,7 +36,7 @@ CODES = random_codes(ROW, 2)
 
 
 def check(data: bytes) -> None:
-    """Try one input; raises AssertionError, or anything but a BitstreamError, where something is wrong."""
+    """Try one input. A fault of the reader raises AssertionError, or anything but a BitstreamError."""
     if not data:
         return
     mode, stream = data[0], data[1:]
@@ -47,11 +47,11 @@ def check(data: bytes) -> None:
     except BitstreamError as error:
         assert "\n" not in str(error)
     if mode < 16:
-        assert np.array_equal(_codes(Reader(io.BytesIO(SOUND), PRIOR)), CODES)
+        assert np.array_equal(_codes(Reader(io.BytesIO(VALID), PRIOR)), CODES)
 
 
 def read_file(stream: bytes) -> None:
-    """All chunks, then each again by the index, which must be the same."""
+    """Read all chunks, then some of them again by the index, which must give the same."""
     reader = Reader(io.BytesIO(stream), PRIOR)
     chunks = list(reader)
     if reader.chunk_offsets:
@@ -61,23 +61,26 @@ def read_file(stream: bytes) -> None:
 
 
 def read_pipe(stream: bytes) -> None:
+    """Read all chunks from a pipe."""
     _codes(Reader(Pipe(stream, 7), PRIOR))  # type: ignore[arg-type]
 
 
 def recover(stream: bytes) -> None:
-    """What is recovered comes in order, and holds all that a plain reader finds before the first damage."""
+    """Recovered chunks are in order, and include what the plain reader gives before the first damage."""
     plain = []
     with contextlib.suppress(BitstreamError):
         plain.extend(Reader(io.BytesIO(stream), PRIOR))
-    found = {chunk.index: chunk.codes for chunk in RecoveringReader(io.BytesIO(stream), PRIOR)}
-    assert list(found) == sorted(found)
-    assert all(np.array_equal(found[chunk.index], chunk.codes) for chunk in plain if chunk.index in found)
+    recovered = {chunk.index: chunk.codes for chunk in RecoveringReader(io.BytesIO(stream), PRIOR)}
+    assert list(recovered) == sorted(recovered)
+    both = [chunk for chunk in plain if chunk.index in recovered]
+    assert all(np.array_equal(recovered[chunk.index], chunk.codes) for chunk in both)
 
 
-def thin_it(stream: bytes) -> None:
+def thin_stream(stream: bytes) -> None:
+    """Thinning gives the first codes of each row."""
     reader, target = Reader(io.BytesIO(stream), PRIOR), io.BytesIO()
     if reader.header.bits_per_code != ROW.bits_per_code or reader.header.num_codebooks > ROW.num_codebooks:
-        reader.prior = None  # of another model: its caller would have seen that by the identity
+        reader.prior = None  # another model, which a caller notices by its identity
     fewer = (reader.header.num_codebooks + 1) // 2
     thin(reader, target, fewer)
     whole = _codes(Reader(io.BytesIO(stream), PRIOR))
@@ -86,13 +89,13 @@ def thin_it(stream: bytes) -> None:
 
 
 def range_decode(data: bytes) -> None:
-    """Bytes that are taken for a chunk are those that the same codes give."""
+    """Range decoding reports a fault, or encoding the codes gives the same bytes."""
     codes, (fault,) = PRIOR.unpack([data], 2, 3, 3)
     assert fault or PRIOR.pack(codes) == [data]
 
 
-def unpack_it(data: bytes) -> None:
-    """The same of fixed width."""
+def unpack_bits(data: bytes) -> None:
+    """Unpacking codes of fixed width raises ValueError, or packing the codes gives the same bytes."""
     count = 8 * len(data) // 10
     try:
         codes = unpack(data, count, 10)
@@ -107,37 +110,37 @@ ACTIONS: tuple[Callable[[bytes], None], ...] = (
     read_pipe,
     read_pipe,
     recover,
-    thin_it,
+    thin_stream,
     range_decode,
-    unpack_it,
+    unpack_bits,
 )
 
 
 def repaired(stream: bytes) -> bytes:
-    """The same with right checksums in header, chunks and trailer, as far as there is something like them."""
-    made = stream[: HEADER_BYTES - 4]
-    made += struct.pack("<I", zlib.crc32(made))
+    """Correct the checksums of the header, the chunks and the trailer, as far as these can be recognized."""
+    fixed = stream[: HEADER_BYTES - 4]
+    fixed += struct.pack("<I", zlib.crc32(fixed))
     place, number = HEADER_BYTES, 0
     while place < len(stream):
         start = place
         tag, place = _varint(stream, place)
         if not tag:
             trailer = stream[start:-4]
-            return made + trailer + struct.pack("<I", zlib.crc32(trailer))
+            return fixed + trailer + struct.pack("<I", zlib.crc32(trailer))
         if tag % 4 == FEWER_CODEBOOKS:
             _, place = _varint(stream, place)
         size, place = _varint(stream, place)
         fields, payload = stream[start:place], stream[place + 4 : place + 4 + size]
-        made += fields + struct.pack("<I", chunk_crc(number, fields, payload)) + payload
+        fixed += fields + struct.pack("<I", chunk_crc(number, fields, payload)) + payload
         place, number = place + 4 + size, number + 1
-    return made
+    return fixed
 
 
 def seeds() -> list[bytes]:
-    """Inputs to begin with: a sound stream in each mode, packed and range coded, and the golden files."""
+    """Return the first inputs: valid streams, packed and range coded, and the golden files, each in all modes."""
     golden = sorted((Path(__file__).parent.parent / "golden" / "v1").glob("*.lam"))
     streams = [
-        SOUND,
+        VALID,
         _written(ROW, CODES, None),
         _written(ROW, CODES * 0, PRIOR),
         _written(VARYING, random_codes(ROW, 5), None, (2, 0, 3, 1, 0)),
@@ -148,7 +151,7 @@ def seeds() -> list[bytes]:
 
 
 def _varint(stream: bytes, place: int) -> tuple[int, int]:
-    """The number there and the place behind it; at most four bytes."""
+    """Decode a varint of at most four bytes; return its value and the place after it."""
     value = shift = 0
     for byte in stream[place : place + 4]:
         value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
@@ -158,7 +161,7 @@ def _varint(stream: bytes, place: int) -> tuple[int, int]:
 
 
 def _codes(reader: Reader) -> np.ndarray:
-    """All codes, with -1 in place of those that a chunk of fewer codebooks lacks."""
+    """Return all codes, with -1 where a chunk has fewer codebooks."""
     header = reader.header
     empty = np.zeros((header.channels, 0, header.num_codebooks), np.int32)
     chunks = (
@@ -171,7 +174,7 @@ def _codes(reader: Reader) -> np.ndarray:
 def _written(
     header: Header, codes: np.ndarray, prior: Prior | None, codebooks: tuple[int, ...] = ()
 ) -> bytes:
-    """Chunks of a frame each, of all codebooks or of as many as are given."""
+    """Write chunks of one frame, with all codebooks or with the given numbers of them."""
     file = io.BytesIO()
     writer = Writer(file, header, prior)
     for frame in range(codes.shape[1]):
@@ -181,4 +184,4 @@ def _written(
     return file.getvalue()
 
 
-SOUND = _written(ROW, CODES, PRIOR)
+VALID = _written(ROW, CODES, PRIOR)
