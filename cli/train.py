@@ -63,8 +63,8 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     status = Status(quiet)
     replicas = load_for_training(status.print_line)
     from codec.presets import load_keras
-    from codec.training.recipe import recipe_for
     from codec.training.precision import training_policy
+    from codec.training.recipe import recipe_for
     from codec.training.trainer import train as run_training
 
     recipe = recipe_for(**{name: value for name, value in settings.items() if value is not None})
