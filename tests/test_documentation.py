@@ -26,7 +26,7 @@ FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)```\n", re.DOTALL
 )
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
-CLIP_SECONDS = 3
+CLIP_SECONDS = 2
 
 
 class Snippet(NamedTuple):

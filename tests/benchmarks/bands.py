@@ -1,6 +1,6 @@
 """Print how coding changes the power of each frequency band, in dB, for each clip and on average.
 
-python tests/benchmarks/bands.py --codebooks 12 clips/*.flac
+PYTHONPATH=. python tests/benchmarks/bands.py --codebooks 12 clips/*.flac
 """
 
 from __future__ import annotations
