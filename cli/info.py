@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 @click.command(epilog=options.examples("lamella info talk.lam"))
 @click.argument("file")
-def info(file: str) -> None:
+@options.model_of_file
+def info(file: str, model: str | None) -> None:
     """Print what a .lam file contains, and check it.
 
-    The file is read to its end, and any damage is an error. FILE may be `-`, a pipe. No model is needed.
+    The file is read to its end, and any damage is an error. FILE may be `-`, a pipe. The model that made the file is
+    named if it is known here, but it is not needed.
     """
     from codec.bitstream import Reader
     from codec.files import name_of, naming_damage, reading
 
     source = resolve_input(file)
     with reading(source) as stream, naming_damage(name_of(source)):
-        facts = describe(Reader(stream))
+        reader = Reader(stream)
+        facts = describe(reader, model_name(reader.header.model_id, model))
     for name, fact in facts.items():
         click.echo(f"{name + ':':13}{fact}")
 
@@ -43,8 +46,8 @@ class Totals:
     bytes: int = 0
 
 
-def describe(reader: Reader) -> dict[str, str]:
-    """Read a stream to its end and return facts about it by name."""
+def describe(reader: Reader, model: str) -> dict[str, str]:
+    """Read a stream to its end and return facts about it by name; `model` is the name of the model."""
     header, totals = reader.header, add_up(reader)
     frame_rate = header.model_sample_rate / header.hop_length
     codebooks: float = header.num_codebooks
@@ -61,10 +64,10 @@ def describe(reader: Reader) -> dict[str, str]:
         "duration": f"{samples / header.sample_rate:.3f} s ({samples} samples)",
         "sample rate": f"{header.sample_rate} Hz",
         "channels": str(header.channels),
-        "bitrate": f"{round(bitrate, 3):g} kbit/s a channel ({in_words})",
-        "stored": f"{stored:.2f} kbit/s a channel, {totals.range_coded} of {totals.chunks} chunks range coded",
-        "frames": f"{totals.frames} at {frame_rate:g} Hz, {header.frames_per_chunk} in a chunk",
-        "model": f"{model_name(header.model_id)} at {header.model_sample_rate} Hz",
+        "bitrate": f"{round(bitrate, 3):g} kbit/s per channel ({in_words})",
+        "stored": f"{stored:.2f} kbit/s per channel, {totals.range_coded} of {totals.chunks} chunks range coded",
+        "frames": f"{totals.frames} at {frame_rate:g} Hz, {header.frames_per_chunk} per chunk",
+        "model": f"{model} at {header.model_sample_rate} Hz",
     }
 
 
@@ -81,13 +84,22 @@ def add_up(reader: Reader) -> Totals:
     return totals
 
 
-def model_name(model_id: bytes) -> str:
-    """Return the name of a model with its identity, or the identity alone if the model is not installed."""
-    from codec.errors import PresetError
-    from codec.presets import find_by_identity
+def model_name(model_id: bytes, model: str | None) -> str:
+    """Return the name of the model with this identity, or the identity alone if the model is not known here.
 
+    Args:
+        model_id: the identity, from the file.
+        model: a model to look at first, by name or folder.
+
+    Raises:
+        PresetError: there is no such model to look at.
+    """
+    from codec.errors import PresetError
+    from codec.presets import find_by_identity, find_preset
+
+    extra = () if model is None else (find_preset(model),)
     try:
-        name = find_by_identity(model_id).name
+        folder = find_by_identity(model_id, extra)
     except PresetError:
-        return f"{model_id.hex()} (not installed)"
-    return f"{name} ({model_id.hex()})"
+        return f"{model_id.hex()} (not known here)"
+    return f"{folder.resolve().name} ({model_id.hex()})"

@@ -24,7 +24,8 @@ def models() -> None:
         raise click.ClickException("no model is installed; make one with `lamella train`")
     for preset in presets:
         default = " (default)" if preset.name == DEFAULT_PRESET else ""
-        click.echo(f"{preset.name}{default}: {preset.description}")
+        description = preset.description.removeprefix(f"{preset.name}: ")
+        click.echo(f"{preset.name}{default}: {description}")
         click.echo(f"    {describe(preset.path)}")
         click.echo(f"    folder   {preset.path}")
 

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def lam(tiny_preset: Path, wav: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file `wav` compressed by the tiny model at 6 kbit/s a channel. Do not write to it."""
+    """The file `wav` compressed by the tiny model at 6 kbit/s per channel. Do not write to it."""
     path = tmp_path_factory.mktemp("lam") / "talk.lam"
     works("compress", "--model", tiny_preset, wav, path)
     return path

@@ -30,7 +30,7 @@ class TestRates:
         works("compress", "-m", tiny_preset, "--bitrate", bitrate, wav, by_rate)
         works("compress", "-m", tiny_preset, "--codebooks", count, wav, by_count)
         assert by_rate.read_bytes() == by_count.read_bytes()
-        assert f"{count * 0.5:g} kbit/s a channel ({count} codebooks)" in works("info", by_rate).stdout
+        assert f"{count * 0.5:g} kbit/s per channel ({count} codebooks)" in works("info", by_rate).stdout
 
     def test_six_kilobits_are_the_default(
         self, folder: Path, wav: Path, lam: Path, tiny_preset: Path
