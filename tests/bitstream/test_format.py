@@ -1,4 +1,4 @@
-"""The .lam file: what is written is read, by our reader and by one made from the drawing, and framing costs little."""
+"""The layout: written files are read, also by a reader made from its description, and framing takes few bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from support.streams import (
 )
 
 from codec.bitstream import Header, Reader, check_model, default_frames_per_chunk
-from codec.bitstream.fields import varint, varints
 from codec.errors import WrongModel
 
 headers = st.builds(
@@ -44,7 +43,7 @@ headers = st.builds(
 
 
 @given(headers, st.integers(0, 130), st.booleans(), st.sampled_from(sorted(OPENERS)), st.data())
-def test_round_trip(header, frames, live, opener, data):
+def test_written_codes_are_read_again(header, frames, live, opener, data):
     most = frames * header.hop_length * header.sample_rate // header.model_sample_rate
     num_samples = data.draw(st.integers(0, most))
     header = replace(header, num_samples=None if live else num_samples)
@@ -61,23 +60,11 @@ def test_round_trip(header, frames, live, opener, data):
     assert list(reader) == []
 
 
-@given(st.lists(st.integers(0, 2**28 - 1)))
-def test_varints(values):
-    data = b"".join(map(varint, values))
-    assert varints(data).tolist() == values
+# -- the description is complete --
 
 
-@pytest.mark.parametrize("data", [b"\x80", b"\x01\x80", b"\x80\x80\x80\x80\x01"])
-def test_a_row_that_is_not_of_varints(data):
-    with pytest.raises(ValueError, match="not a row of varints"):
-        varints(data)
-
-
-# -- the drawing is enough --
-
-
-def parse_by_the_drawing(data: bytes) -> dict:
-    """A reader made from the text at the top of format.py with struct and zlib alone."""
+def parse_as_described(data: bytes) -> dict:
+    """Read a file as the text at the top of format.py describes it, with struct and zlib alone."""
 
     def crc_holds(*parts: bytes, crc: bytes) -> bool:
         return struct.pack("<I", zlib.crc32(b"".join(parts))) == crc
@@ -148,24 +135,24 @@ def parse_by_the_drawing(data: bytes) -> dict:
 
 
 @given(headers, st.integers(0, 9))
-def test_a_reader_made_from_the_drawing_agrees(header, frames):
+def test_a_reader_made_from_the_description_agrees(header, frames):
     codes = random_codes(header, frames)
     written = write(header, codes, num_samples=0)
-    found = parse_by_the_drawing(written)
+    found = parse_as_described(written)
     assert Header(*found["header"]) == replace(header, num_samples=0)
     assert found["codes"] == codes.tolist()
     assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
 
 
 @given(headers, st.integers(0, 9), st.randoms(use_true_random=False))
-def test_and_where_chunks_have_fewer_codebooks(header, frames, random):
+def test_a_reader_made_from_the_description_agrees_on_varying_chunks(header, frames, random):
     header = replace(header, varies=True, frames_per_chunk=min(header.frames_per_chunk, 3))
     codes = random_codes(header, frames)
     counts = [
         random.choice((0, header.num_codebooks, random.randint(0, header.num_codebooks))) for _ in codes[0]
     ]
     written = write_varying(header, codes, counts)
-    found = parse_by_the_drawing(written)
+    found = parse_as_described(written)
     assert Header(*found["header"]) == replace(header, num_samples=0)
     size = header.frames_per_chunk
     expected = [[row[: counts[at // size]].tolist() for at, row in enumerate(channel)] for channel in codes]
@@ -178,12 +165,12 @@ def test_and_where_chunks_have_fewer_codebooks(header, frames, random):
     assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
 
 
-# -- what it costs --
+# -- the size of the framing --
 
 
 @pytest.mark.parametrize("codebooks, bitrate", [(3, 1_500), (6, 3_000), (12, 6_000), (24, 12_000)])
 @pytest.mark.parametrize("live", [False, True])
-def test_framing_costs_at_most_two_percent(codebooks, bitrate, live):
+def test_framing_takes_at_most_two_percent(codebooks, bitrate, live):
     facts = {"channels": 1, "num_codebooks": codebooks, "bits_per_code": 10}
     facts |= {"hop_length": 960, "model_sample_rate": 48_000}
     frames_per_chunk = default_frames_per_chunk(**facts)
@@ -195,7 +182,7 @@ def test_framing_costs_at_most_two_percent(codebooks, bitrate, live):
         frames_per_chunk=frames_per_chunk,
         **facts,
     )
-    frames = -(-(num_samples + 480) // 960)  # the model's delay takes one frame more
+    frames = -(-(num_samples + 480) // 960)  # the model's delay takes one more frame
     written = write(header, random_codes(header, frames), num_samples)
     last_row = frames * codebooks * 10 / 8 - 60 * bitrate / 8
     assert len(written) - last_row <= 60 * bitrate / 8 * 1.02
@@ -236,12 +223,12 @@ def test_the_default_chunk_is_within_the_limits(channels, codebooks, bits, hop, 
         ("model_id", b"short"),
     ],
 )
-def test_a_header_outside_the_limits(name, value):
+def test_header_values_outside_the_limits_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         replace(HEADER, **{name: value})
 
 
-def test_check_model():
+def test_another_model_is_refused():
     check_model(HEADER, MODEL)
     with pytest.raises(
         WrongModel, match="header: model 0123456789abcdef at byte 23, expected 0000000000000000"
@@ -249,7 +236,7 @@ def test_check_model():
         check_model(HEADER, bytes(8))
 
 
-def test_the_bitstream_needs_nothing_but_numpy():
+def test_the_bitstream_loads_no_framework_and_no_audio_library():
     code = (
         "import sys, codec.bitstream;"
         "print([name for name in ('tensorflow', 'keras', 'jax', 'soundfile') if name in sys.modules])"

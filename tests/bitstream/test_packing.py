@@ -1,4 +1,4 @@
-"""Integers to fixed-width bits and back."""
+"""Packing codes of fixed width is exact and reversible, and refuses what does not fit."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def test_unpack_gives_back_what_was_packed(data, width):
 
 
 @given(st.data(), WIDTHS)
-def test_bits_are_those_of_the_numbers_in_a_row(data, width):
+def test_bits_are_the_binary_digits_of_the_codes_in_order(data, width):
     codes = data.draw(st.lists(st.integers(0, 2**width - 1), min_size=1, max_size=20))
     text = "".join(f"{code:0{width}b}" for code in codes)
     text += "0" * (-len(text) % 8)
     assert pack(codes, width) == int(text, 2).to_bytes(len(text) // 8, "big")
 
 
-def test_the_drawing():
+def test_the_example_in_the_description():
     assert pack([0b1111111111, 0, 0b1010101010], 10) == bytes(
         [0b11111111, 0b11000000, 0b00001010, 0b10101000]
     )
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int64, np.uint64])
-def test_any_integer_type_in_any_memory_order(dtype):
+def test_integer_type_and_memory_order_do_not_matter(dtype):
     codes = np.arange(24, dtype=dtype).reshape(2, 3, 4)
     assert pack(np.asfortranarray(codes), 10) == pack(codes, 10)
     assert pack(codes[:, ::-1], 5) == pack(codes[:, ::-1].copy(), 5)

@@ -1,4 +1,4 @@
-"""The prior: exact as its page says it, codes come back, and no bytes or arrays lead anywhere but to an error."""
+"""The prior computes exactly what its description says, is reversible, and refuses invalid bytes and arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.priors import GROUPS, SIZE, random_prior, reference_intervals
 
-from codec.bitstream.intervals import interval, intervals
+from codec.bitstream.intervals import intervals
 from codec.bitstream.prior import Prior
 from codec.bitstream.rangecoder import TOTAL
 
@@ -25,8 +25,11 @@ def random_codes(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def bounds(prior: Prior, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of all codes, the intervals of the groups [channel, frame, codebook, groups + 1], and those of the places in each
-    group [channel, frame, codebook, groups, members + 1]."""
+    """Return the bounds of the intervals of all codes.
+
+    Those of the groups are [channel, frame, codebook, groups + 1]; those of the places in each group are
+    [channel, frame, codebook, groups, members + 1].
+    """
     groups, places = [], []
     for number, hidden in enumerate(prior.hidden(codes)):
         groups.append(intervals(prior.group_scores(number, hidden)))
@@ -45,13 +48,13 @@ def unpacked(prior: Prior, data: bytes, shape: tuple[int, int, int]) -> np.ndarr
 
 
 @given(shapes, seeds, st.sampled_from((0.3, 1.0, 1000.0)))
-def test_codes_come_back(shape: tuple[int, int, int], seed: int, extent: float) -> None:
+def test_unpacking_gives_the_packed_codes(shape: tuple[int, int, int], seed: int, extent: float) -> None:
     prior, codes = Prior(random_prior(seed, extent=extent)), random_codes(shape, seed)
     np.testing.assert_array_equal(unpacked(prior, *prior.pack(codes[None]), shape), codes)
 
 
 @given(st.binary(max_size=40), shapes)
-def test_any_bytes_are_an_error_or_what_it_writes(data: bytes, shape: tuple[int, int, int]) -> None:
+def test_any_bytes_are_a_fault_or_pack_to_the_same_bytes(data: bytes, shape: tuple[int, int, int]) -> None:
     try:
         codes = unpacked(PRIOR, data, shape)
     except ValueError:
@@ -61,7 +64,7 @@ def test_any_bytes_are_an_error_or_what_it_writes(data: bytes, shape: tuple[int,
 
 @settings(max_examples=20)
 @given(seeds, st.lists(st.binary(max_size=20), max_size=4))
-def test_chunks_side_by_side_are_each_as_alone(seed: int, damaged: list[bytes]) -> None:
+def test_chunks_are_packed_and_unpacked_independently(seed: int, damaged: list[bytes]) -> None:
     chunks = random_codes((3, 2, 4, 3), seed)
     rows = [*PRIOR.pack(chunks), *damaged]
     assert rows[1:2] == PRIOR.pack(chunks[1:2])
@@ -76,7 +79,7 @@ def test_chunks_side_by_side_are_each_as_alone(seed: int, damaged: list[bytes]) 
 
 @settings(max_examples=20)
 @given(seeds, st.sampled_from((0.3, 1.0, 30.0, 1e9)))
-def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
+def test_every_interval_is_as_described(seed: int, extent: float) -> None:
     arrays, codes = random_prior(seed, extent=extent), random_codes((1, 8, 3), seed)
     of_groups, of_places = bounds(Prior(arrays), codes)
     for frame in range(8):
@@ -88,7 +91,7 @@ def test_every_interval_is_what_the_page_says(seed: int, extent: float) -> None:
 
 @settings(max_examples=20)
 @given(shapes, seeds, st.sampled_from((0.3, 1e9)))
-def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: int, extent: float) -> None:
+def test_contexts_stay_within_their_limits(shape: tuple[int, int, int], seed: int, extent: float) -> None:
     context = Prior(random_prior(seed, extent=extent)).context
     codes = random_codes(shape, seed)
     known = context.of_codes(codes)
@@ -99,22 +102,16 @@ def test_no_context_goes_beyond_its_limits(shape: tuple[int, int, int], seed: in
     assert (np.abs(whole) <= context.limits()).all()
 
 
-def test_float32_is_for_sums_that_it_holds() -> None:
-    """That both kinds give the same intervals `test_every_interval_is_what_the_page_says` tells."""
+def test_float32_is_used_only_for_sums_that_it_holds() -> None:
+    """`test_every_interval_is_as_described` shows that both types give the same intervals."""
     assert Prior(random_prior()).exact_type == np.float32
-    for bias in (2**24 - 1, -(2**31)):  # with what is added to it, more; the size of the least is no int32
+    for bias in (
+        2**24 - 1,
+        -(2**31),
+    ):  # a sum exceeds the first; the absolute value of the second is not an int32
         arrays = random_prior()
         arrays["hidden2.bias"][1, 1] = bias
         assert Prior(arrays).exact_type == np.float64
-
-
-@given(seeds, st.sampled_from((0.3, 1.0, 1000.0)))
-def test_one_interval_is_that_of_all(seed: int, extent: float) -> None:
-    generator = np.random.default_rng(seed)
-    scores = np.rint(generator.normal(0, 500 * extent, (3, 4, SIZE)))
-    numbers = generator.integers(0, SIZE, (3, 4))
-    expected = np.take_along_axis(intervals(scores), numbers[..., None] + np.arange(2), axis=-1)
-    np.testing.assert_array_equal(interval(scores, numbers), expected)
 
 
 @given(shapes, seeds, st.sampled_from((0.3, 1.0, 1e9)))
@@ -127,7 +124,7 @@ def test_the_intervals_fill_the_range_and_none_is_empty(
         assert (np.diff(found) >= 1).all()
 
 
-def test_a_code_hangs_on_nothing_behind_it() -> None:
+def test_intervals_do_not_depend_on_later_codes_or_other_channels() -> None:
     codes = random_codes((2, 9, 3))
     fewer = codes.copy()
     fewer[:, 7:] = 0
@@ -137,7 +134,7 @@ def test_a_code_hangs_on_nothing_behind_it() -> None:
         np.testing.assert_array_equal(alone, whole[1:])
 
 
-def test_the_bytes_are_pinned() -> None:
+def test_the_packed_bytes_never_change() -> None:
     (data,) = PRIOR.pack(random_codes((1, 2, 12, 3)))
     assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (65, "edff6fc5d95c7e13")
 

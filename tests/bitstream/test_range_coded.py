@@ -1,4 +1,4 @@
-"""Range coded chunks in a stream: the smaller coding wins, and without the prior all but the codes can be read."""
+"""Range coded chunks in a stream: each chunk takes the smaller coding, and only its codes need the prior."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRIOR = Prior(random_prior())
 
 
 def likely_codes(frames: int, seed: int = 0) -> np.ndarray:
-    """Codes of a group that the prior takes to be the likeliest, there the first, second or third by likelihood."""
+    """Return likely codes: in the likeliest group, one of the three likeliest places."""
     noise = np.random.default_rng(seed).integers(0, 3, (2, frames, 3))
     codes = np.zeros((2, frames, 3), np.int32)
     for start in range(0, frames, 5):
@@ -55,7 +55,7 @@ def codings(data: bytes) -> list[int]:
     return [chunk.coding for chunk in Reader(io.BytesIO(data)).stored_chunks()]
 
 
-def test_each_chunk_takes_the_coding_of_fewer_bytes() -> None:
+def test_each_chunk_takes_the_coding_with_fewer_bytes() -> None:
     random = np.random.default_rng(1).integers(0, 16, (2, 5, 3), dtype=np.int32)
     codes = np.concatenate([likely_codes(5), random, likely_codes(3, 2)], axis=1)
     data = written(codes, PRIOR)
@@ -65,14 +65,14 @@ def test_each_chunk_takes_the_coding_of_fewer_bytes() -> None:
 
 
 @given(st.integers(1, 14), st.integers(0, 2**32 - 1))
-def test_any_codes_come_back(frames: int, seed: int) -> None:
+def test_any_codes_are_read_again(frames: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(0, 16, (2, frames, 3), dtype=np.int32)
     data = written(codes, PRIOR)
     assert len(data) <= len(written(codes, None))
     np.testing.assert_array_equal(read(data, PRIOR), codes)
 
 
-def test_without_the_prior() -> None:
+def test_without_the_prior_only_the_stored_chunks_can_be_read() -> None:
     data = written(likely_codes(10), PRIOR)
     with pytest.raises(
         BitstreamError, match=r"chunk 0 at byte 43 .* range coded, expected .* model 0123456789abcdef"
@@ -82,7 +82,7 @@ def test_without_the_prior() -> None:
     assert [(chunk.index, chunk.start_frame, chunk.frames) for chunk in chunks] == [(0, 0, 5), (1, 5, 5)]
 
 
-def test_what_no_coder_writes_is_named_with_its_place() -> None:
+def test_an_invalid_payload_is_named_with_its_place() -> None:
     payload = bytes(10)
     chunk = raw_chunk(0, 5 * 4 + RANGE_CODED, payload)
     data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
@@ -91,7 +91,7 @@ def test_what_no_coder_writes_is_named_with_its_place() -> None:
 
 
 @given(st.binary(max_size=15))
-def test_any_payload_is_an_error_or_codes(payload: bytes) -> None:
+def test_any_payload_is_an_error_or_packs_to_the_same_bytes(payload: bytes) -> None:
     chunk = raw_chunk(0, 5 * 4 + RANGE_CODED, payload)
     data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
     try:
@@ -101,7 +101,7 @@ def test_any_payload_is_an_error_or_codes(payload: bytes) -> None:
     assert PRIOR.pack(codes[None]) == [payload]
 
 
-def test_codings_of_the_future() -> None:
+def test_an_unknown_coding_is_refused() -> None:
     chunk = raw_chunk(0, 5 * 4 + 3, bytes(3))
     data = NARROW.to_bytes() + chunk + raw_trailer([len(chunk)], 0)
     with pytest.raises(UnsupportedVersion, match=r"coding 3, expected 0 .* or 2"):
@@ -116,7 +116,7 @@ def test_a_prior_of_another_size_is_refused() -> None:
             read(written(likely_codes(5), PRIOR), prior)
 
 
-def test_chunks_written_together_are_those_written_one_by_one() -> None:
+def test_chunks_written_together_are_the_same_as_one_by_one() -> None:
     codes, file = likely_codes(23), io.BytesIO()
     writer = Writer(file, NARROW, PRIOR)
     writer.write_chunks([codes[:, start : start + 5] for start in range(0, 23, 5)])
@@ -125,7 +125,7 @@ def test_chunks_written_together_are_those_written_one_by_one() -> None:
 
 
 class TestReadingAhead:
-    def test_gives_the_same(self) -> None:
+    def test_gives_the_same_chunks(self) -> None:
         random = np.random.default_rng(1).integers(0, 16, (2, 5, 3), dtype=np.int32)
         data = written(np.concatenate([likely_codes(10), random, likely_codes(8, 2)], axis=1), PRIOR)
         assert len(set(codings(data))) == 2
@@ -134,7 +134,7 @@ class TestReadingAhead:
             assert (chunk.index, chunk.start_frame) == (found.index, found.start_frame)
             np.testing.assert_array_equal(chunk.codes, found.codes)
 
-    def test_meets_damage_at_its_place(self) -> None:
+    def test_raises_the_error_at_the_damaged_chunk(self) -> None:
         data = bytearray(written(likely_codes(23), PRIOR))
         offsets = Reader(io.BytesIO(data)).chunk_offsets
         assert offsets is not None
@@ -144,7 +144,7 @@ class TestReadingAhead:
         with pytest.raises(ChecksumMismatch, match="chunk 3"):
             next(chunks)
 
-    def test_stops_where_it_is_told_to(self) -> None:
+    def test_stops_at_the_last_chunk_needed(self) -> None:
         file = io.BytesIO(written(likely_codes(23), PRIOR))
         reader = Reader(file, PRIOR)
         assert reader.chunk_offsets is not None
@@ -152,7 +152,7 @@ class TestReadingAhead:
         assert file.tell() == reader.chunk_offsets[2]
 
     @pytest.mark.parametrize(("num_samples", "after"), [(None, 1), (16_000, 5)])
-    def test_of_a_pipe_only_where_it_tells_its_length(self, num_samples: int | None, after: int) -> None:
+    def test_waits_for_a_pipe_only_if_its_length_is_known(self, num_samples: int | None, after: int) -> None:
         data = written(likely_codes(23), PRIOR, num_samples=num_samples)
         ends = [*(Reader(io.BytesIO(data)).chunk_offsets or ())[1:], len(data)]
         pipe = Pipe(data)
@@ -166,12 +166,12 @@ class TestReadingAhead:
 
 class TestThin:
     @pytest.mark.parametrize("keep", [1, 2, 3])
-    def test_is_what_writing_fewer_codebooks_gives(self, keep: int) -> None:
+    def test_gives_what_writing_fewer_codebooks_gives(self, keep: int) -> None:
         codes, target = likely_codes(13), io.BytesIO()
         thin(Reader(io.BytesIO(written(codes, PRIOR)), PRIOR), target, keep)
         assert target.getvalue() == written(codes, PRIOR, keep)
 
-    def test_without_the_prior_packed_stays_packed(self) -> None:
+    def test_without_the_prior_packed_chunks_stay_packed(self) -> None:
         codes, target = likely_codes(13), io.BytesIO()
         thin(Reader(io.BytesIO(written(codes, None))), target, 2)
         assert target.getvalue() == written(codes, None, 2)

@@ -1,4 +1,4 @@
-"""The range coder: pinned bytes, any row comes back in the bits it should take, damage is an error or another row."""
+"""The range coder is reversible, takes the bits it should, and never reads damaged bytes as the same symbols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Interval = tuple[int, int]  # start and count
 
 @st.composite
 def intervals(draw: st.DrawFn) -> Interval:
-    """Any interval; those at the ends, the narrowest and the widest among them, more often."""
+    """Draw any interval; more often one at an end, a very narrow or a very wide one."""
     count = draw(st.one_of(st.sampled_from((1, 2, TOTAL - 1, TOTAL)), st.integers(1, TOTAL)))
     last = TOTAL - count
     return draw(st.one_of(st.sampled_from((0, last)), st.integers(0, last))), count
@@ -27,7 +27,7 @@ def encode(row: list[Interval]) -> bytes:
 
 
 def decode(data: bytes, tables: list[list[Interval]]) -> list[Interval]:
-    """Read as many codes as there are tables, each of all the intervals of its code."""
+    """Decode one symbol for each table, which holds all intervals of that symbol."""
     decoder = RangeDecoder([data])
     found = [table[decoder.read(bounds_of([table]))[0]] for table in tables]
     (fault,) = decoder.faults()
@@ -41,13 +41,13 @@ def bounds_of(tables: list[list[Interval]]) -> np.ndarray:
 
 
 def table_with(interval: Interval) -> list[Interval]:
-    """The interval, and what lies before and behind it."""
+    """Return the interval, and the intervals before and after it that fill the range."""
     start, count = interval
     parts = [(0, start), interval, (start + count, TOTAL - start - count)]
     return [part for part in parts if part[1]]
 
 
-def test_the_bytes_are_pinned() -> None:
+def test_the_encoded_bytes_never_change() -> None:
     assert encode([]) == b""
     assert encode([(0, TOTAL)] * 9) == b""
     assert encode([(0, 1)] * 3).hex() == "000000000000"
@@ -58,7 +58,7 @@ def test_the_bytes_are_pinned() -> None:
 
 
 @given(st.lists(intervals(), max_size=200))
-def test_a_row_comes_back_in_the_bits_it_should_take(row: list[Interval]) -> None:
+def test_symbols_are_decoded_again_and_take_the_bits_they_should(row: list[Interval]) -> None:
     data = encode(row)
     assert decode(data, [table_with(interval) for interval in row]) == row
     bits = sum(math.log2(TOTAL / count) for _, count in row)
@@ -66,7 +66,7 @@ def test_a_row_comes_back_in_the_bits_it_should_take(row: list[Interval]) -> Non
 
 
 def test_a_carry_runs_through_many_bytes() -> None:
-    guide, row = RangeDecoder([b"\x80" + bytes(60)]), []  # stays around 1/2, and at last goes above it
+    guide, row = RangeDecoder([b"\x80" + bytes(60)]), []  # stays near 1/2, and finally goes above it
     for _ in range(30):
         (place,) = guide.peek()
         guide.take(place - 1, place + 1)
@@ -80,7 +80,7 @@ def test_a_carry_runs_through_many_bytes() -> None:
 
 
 @given(st.binary(max_size=40), st.lists(intervals(), max_size=60))
-def test_any_bytes_are_an_error_or_what_the_encoder_writes(data: bytes, row: list[Interval]) -> None:
+def test_any_bytes_are_a_fault_or_encode_to_the_same_bytes(data: bytes, row: list[Interval]) -> None:
     try:
         found = decode(data, [table_with(interval) for interval in row])
     except ValueError:
@@ -89,7 +89,7 @@ def test_any_bytes_are_an_error_or_what_the_encoder_writes(data: bytes, row: lis
 
 
 @given(st.lists(intervals(), min_size=9, max_size=9), st.integers(0, 2))
-def test_rows_side_by_side_come_back_and_one_that_is_cut_harms_no_other(
+def test_byte_strings_are_decoded_independently_also_of_a_truncated_one(
     row: list[Interval], cut: int
 ) -> None:
     rows = [row, row[::-1], row[4:] + row[:4]]
@@ -104,7 +104,7 @@ def test_rows_side_by_side_come_back_and_one_that_is_cut_harms_no_other(
 
 
 @given(st.lists(intervals(), min_size=1, max_size=60), st.data())
-def test_cut_data_is_an_error_or_another_row(row: list[Interval], given_data: st.DataObject) -> None:
+def test_truncated_bytes_are_a_fault_or_other_symbols(row: list[Interval], given_data: st.DataObject) -> None:
     data = encode(row)
     cut = data[: given_data.draw(st.integers(0, max(len(data) - 1, 0)))]
     try:
@@ -114,13 +114,13 @@ def test_cut_data_is_an_error_or_another_row(row: list[Interval], given_data: st
     assert found != row or cut == data
 
 
-def test_data_that_goes_on_is_an_error() -> None:
+def test_additional_bytes_are_a_fault() -> None:
     row = [(300, 7)] * 5
     with pytest.raises(ValueError, match="ends in"):
         decode(encode(row) + b"\x01", [table_with(interval) for interval in row])
 
 
 @pytest.mark.parametrize(("start", "count"), [(-1, 2), (0, 0), (5, -1), (TOTAL, 1), (1, TOTAL)])
-def test_what_is_no_interval_is_refused(start: int, count: int) -> None:
+def test_intervals_outside_the_range_are_refused(start: int, count: int) -> None:
     with pytest.raises(ValueError, match="interval"):
         encode([(start, count)])

@@ -1,4 +1,4 @@
-"""A lower bitrate of the same file: the first codes of each row."""
+"""Thinning keeps the first codes of each row, in the chunks that a writer would make."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codec.bitstream import Header, Reader, thin
 
 
 @given(st.integers(1, 3), st.integers(1, 230), st.integers(1, 24), st.sampled_from((1, 7, 50, 100)))
-def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep, frames_per_chunk):
+def test_a_thinned_stream_has_the_first_codes_of_each_row(channels, frames, keep, frames_per_chunk):
     codes = np.random.default_rng(frames).integers(0, 1024, (channels, frames, 24))
     facts = {"hop_length": 960, "model_sample_rate": 48_000, "bits_per_code": 10, "num_codebooks": 24}
     header = Header(48_000, channels, frames * 960, MODEL, frames_per_chunk=frames_per_chunk, **facts)
@@ -30,8 +30,8 @@ def test_thinned_streams_hold_the_first_codes_of_each_row(channels, frames, keep
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_thinning_where_chunks_have_fewer_already(keep):
-    header = replace(HEADER, varies=True, frames_per_chunk=50, num_samples=None)  # whole seconds stay, too
+def test_chunks_with_fewer_codebooks_are_thinned_too(keep):
+    header = replace(HEADER, varies=True, frames_per_chunk=50, num_samples=None)  # not joined
     codes, counts = random_codes(header, 190), [2, 0, 3, 1]
     target = io.BytesIO()
     thin(Reader(Pipe(write_varying(header, codes, counts))), target, keep)
@@ -42,6 +42,6 @@ def test_thinning_where_chunks_have_fewer_already(keep):
 
 
 @pytest.mark.parametrize("keep", [0, 4])
-def test_thinning_to_what_is_not_there(keep):
+def test_other_numbers_of_codebooks_are_refused(keep):
     with pytest.raises(ValueError, match=f"num_codebooks {keep}, expected 1 to"):
         thin(Reader(io.BytesIO(FILE)), io.BytesIO(), keep)
