@@ -83,7 +83,7 @@ def test_a_truncated_file_gives_its_complete_chunks() -> None:
 @pytest.mark.parametrize("cut", [len(LONG), len(LONG) - 1, 9000])
 @pytest.mark.parametrize("at", range(6))
 def test_the_chunk_after_a_damaged_length_is_found(at: int, cut: int) -> None:
-    """With and without the index. The fields and the checksum of chunk 3 take 8 bytes."""
+    """Recovery finds it with and without the index. The fields and the checksum of chunk 3 take 8 bytes."""
     place = START + 3 * SIZE + at
     damaged = LONG[:place] + bytes([LONG[place] ^ 0x41]) + LONG[place + 1 : cut]
     last = 13 if cut > 9000 else 11
@@ -91,7 +91,7 @@ def test_the_chunk_after_a_damaged_length_is_found(at: int, cut: int) -> None:
 
 
 def test_chunks_of_fewer_codebooks_are_found_too() -> None:
-    """There is no trailer, and each field of each chunk is damaged in turn. A short chunk after it cannot be found."""
+    """Damage each field of each chunk in turn, without a trailer. A short chunk after it cannot be found."""
     found = {0: [1, 2], 1: [0], 2: [0, 1]}
     starts = Reader(io.BytesIO(VARYING)).chunk_offsets or ()
     for hit, start in enumerate(starts):
@@ -161,7 +161,7 @@ def test_a_pipe_is_refused() -> None:
 
 @given(st.data())
 def test_any_bytes_after_a_header_give_chunks_in_order(data: st.DataObject) -> None:
-    """With bytes removed, changed, repeated or taken from another file there is no error, and no chunk comes twice."""
+    """Removed, changed, repeated and foreign bytes cause no error, and no chunk comes twice."""
     first, second = data.draw(st.permutations([FILE, LIVE, VARYING]))[:2]
     body, other = first[43:], second[43:]
     for _ in range(data.draw(st.integers(1, 3))):
