@@ -14,8 +14,9 @@ sums are in steps of 1/16 of a latent:
     base            the predicted base + the codewords of the base codebooks so far in this frame   [base_dim]
     rest            sum of the codewords of the other codebooks so far in this frame                [dim]
 
-The predicted base is floor((previous_base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047. It is 0 in the frames
-0, reset_interval, 2 * reset_interval, .. of the chunk. The file of a prior stores reset_interval as "restart_frames".
+The base has the first base_dim dimensions of a latent, and base codebooks contribute only these. The predicted base is
+floor((previous_base @ prediction) / 2^12 + 1/2), limited to -2047 .. 2047. It is 0 in the frames 0, reset_interval,
+2 * reset_interval, .. of the chunk. The file of a prior stores reset_interval as "restart_frames".
 
 Each codebook has its codes in an order with similar codes next to each other, in groups of `members`. A code is written
 as two numbers: its group, then its place in the group. For both, a small network for each codebook gives scores, the
