@@ -45,7 +45,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.intervals import SCORE_BITS as SCORE_BITS
 from codec.bitstream.intervals import interval, intervals
 from codec.bitstream.rangecoder import RangeDecoder, range_encode
 
