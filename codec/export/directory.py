@@ -1,0 +1,57 @@
+"""Write an export as a whole directory, or leave what was there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from codec.errors import CodecError
+from codec.export.manifest import MANIFEST
+from codec.files import PathLike, naming_errors
+
+
+@contextlib.contextmanager
+def replacing_export(directory: PathLike, force: bool) -> Iterator[Path]:
+    """Yield a new directory beside `directory`, and rename it to `directory` at the end.
+
+    After an error the new directory is removed, and `directory` holds what it held before.
+
+    Args:
+        directory: where the export goes.
+        force: replace an earlier export. Nothing else is ever replaced.
+
+    Raises:
+        CodecError: `directory` exists and may not be replaced, or the new one cannot be written.
+    """
+    target = Path(os.path.realpath(directory))
+    if os.path.lexists(target):
+        if not (target / MANIFEST).is_file():
+            raise CodecError(f"{directory} exists and is not an export; name a new directory")
+        if not force:
+            raise CodecError(f"{directory} exists; --force overwrites it")
+    hidden = f".{target.name[:64]}.{secrets.token_hex(4)}"
+    new, old = target.with_name(f"{hidden}.part"), target.with_name(f"{hidden}.old")
+    with naming_errors(directory):
+        new.mkdir()
+        try:
+            yield new
+            _exchange(target, new, old)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(target: Path, new: Path, old: Path) -> None:
+    """Rename `new` to `target`. If that fails, a directory that was at `target` stays."""
+    try:
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
