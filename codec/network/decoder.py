@@ -80,8 +80,8 @@ class Head(keras.layers.Layer):
     3 kbit/s.
 
     From `phasor_limit` up the phasors are those of white noise, mixed in from a little below. No bits are spent on
-    phase there. A network trained on spectral distances guesses nearly the same phase in every frame, which buzzes although
-    no distance shows it.
+    phase there. A network trained on spectral distances guesses nearly the same phase in every frame. That buzzes,
+    although no distance shows it.
     """
 
     def __init__(self, config: CodecConfig, **kwargs: Any) -> None:

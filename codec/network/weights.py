@@ -8,6 +8,7 @@ import keras
 
 from codec import architecture
 from codec.network.codec import Codec
+from codec.network.layers import CausalConv1D
 from codec.network.streaming import Pointwise, Serial
 
 
@@ -16,7 +17,7 @@ def named_weights(codec: Codec) -> dict[str, keras.Variable]:
 
     Keras' own variable paths carry counters of the process; these names do not.
     """
-    return dict(_walk(codec, ""))
+    return layer_weights(codec)
 
 
 def shipped_weights(codec: Codec) -> dict[str, dict[str, keras.Variable]]:
@@ -26,6 +27,11 @@ def shipped_weights(codec: Codec) -> dict[str, dict[str, keras.Variable]]:
         part: {name: weights[f"{part}.{name}"] for name in shapes}
         for part, shapes in architecture.weight_shapes(codec.config).items()
     }
+
+
+def layer_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """Return every weight of a layer, named by the layers inside it."""
+    return dict(_walk(layer, ""))
 
 
 def _walk(layer: keras.layers.Layer, prefix: str) -> Iterator[tuple[str, keras.Variable]]:
@@ -43,5 +49,5 @@ def _children(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Lay
         return
     for name, value in vars(layer).items():
         if isinstance(value, keras.layers.Layer) and not name.startswith("_"):
-            is_wrapper = isinstance(value, Serial) or isinstance(layer, Pointwise)
-            yield ("" if is_wrapper else name), value
+            unnamed = isinstance(value, Serial) or isinstance(layer, Pointwise | CausalConv1D)
+            yield ("" if unnamed else name), value

@@ -8,6 +8,7 @@ from support.contract import white
 
 from codec import architecture
 from codec.network.layers import serial
+from codec.network.weights import layer_weights
 from codec.runtime import folding
 from codec.runtime.layers import Conv, Dense, Norm, Normalize, RuntimeLayer, Step, run
 
@@ -51,20 +52,10 @@ def test_a_norm_folds_into_the_linear_layer_after_it(bias: bool) -> None:
 def test_folded_layers_give_what_the_keras_layers_give(layers: tuple[architecture.Layer, ...]) -> None:
     weights, network = weights_of(*layers), serial(layers, "float32")
     network.build((None, None, WIDTH))
-    keras_weights = {f"{layer.name}.{name}": v for layer in network.layers for name, v in named(layer)}
-    for name, value in weights.items():
-        keras_weights[name].assign(value)
+    for name, weight in layer_weights(network).items():
+        weight.assign(weights[name])
     found = run(folding.fold_layers(layers, weights), Step({}), X)
     np.testing.assert_allclose(found, network(X), atol=1e-5)
-
-
-def named(layer):
-    """The weights of a Keras layer by the names of the description."""
-    parts = ("mix", "norm", "expand", "project")
-    for part in parts if hasattr(layer, "mix") else ():
-        yield from ((f"{part}.{weight.name}", weight) for weight in getattr(layer, part).weights)
-    inner = getattr(layer, "layer", None) or getattr(layer, "conv", None)
-    yield from ((weight.name, weight) for weight in (inner.weights if inner else layer.weights[-1:]))
 
 
 def test_a_norm_at_the_end_stays_a_norm() -> None:
