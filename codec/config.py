@@ -146,12 +146,6 @@ class CodecConfig:
         return max(1, round(self.frame_rate))
 
     @property
-    def run_in_frames(self) -> int:
-        """Return how many earlier code frames the sound of a frame depends on."""
-        spectral = 6 * self.decoder_fine_blocks + EXCITATION_PERIOD + 1
-        return 2 + 6 * self.decoder_blocks + (spectral + 1) // 2
-
-    @property
     def bits_per_code(self) -> int:
         """Return the bits of an index into a codebook."""
         return self.codebook_size.bit_length() - 1

@@ -63,7 +63,7 @@ class DecoderStream:
         check_whole("first_frame", first_frame, 0, MAX_FRAMES)
         config = model.config
         margin = audio.margin(config.sample_rate, sample_rate)
-        settled = (first_frame + config.run_in_frames) * config.hop_length - model.latency  # model's samples
+        settled = (first_frame + model.run_in_frames) * config.hop_length - model.latency  # model's samples
         second = math.ceil((settled + margin) / config.sample_rate) if first_frame else 0
         begin = second * config.sample_rate - margin if first_frame else 0
         self.first_sample = second * sample_rate

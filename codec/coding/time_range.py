@@ -60,7 +60,7 @@ def first_chunk(header: bitstream.Header, model: StreamingCodec, sample: int) ->
     """
     config, second = model.config, sample // header.sample_rate
     begin = second * config.sample_rate - audio.margin(config.sample_rate, header.sample_rate)
-    frame = (begin + model.latency) // config.hop_length - config.run_in_frames
+    frame = (begin + model.latency) // config.hop_length - model.run_in_frames
     return max(0, frame) // header.frames_per_chunk
 
 

@@ -18,7 +18,7 @@ from support.damage import coded, damaged, offsets, recover
 from support.sounds import tone
 from support.streams import Pipe
 
-from codec import bitstream
+from codec import architecture, bitstream
 from codec.audio import AudioReader
 from codec.coding.concealment import Loss, show_time
 from codec.coding.decompression import decompress
@@ -75,7 +75,7 @@ def check_undamaged(found: np.ndarray, whole: np.ndarray, rate: int, lost: set[i
 
     For the decoder's run-in after a loss, the excitation may have other phases than before.
     """
-    run_in = CodecConfig().run_in_frames / CodecConfig().frame_rate
+    run_in = architecture.run_in_frames(CodecConfig()) / CodecConfig().frame_rate
     for second in range(6):
         if {second - 1, second} & lost:
             continue
@@ -177,7 +177,7 @@ def test_short_chunks(numpy_codec: NumpyCodec, frames: int) -> None:
     found, losses = recover(damaged(lam, 7), numpy_codec)
     assert found.shape == whole.shape
     assert [(loss.first, loss.last) for loss in losses] == [(7, 7)]
-    run_in = (8 * frames + numpy_codec.config.run_in_frames) * 320
+    run_in = (8 * frames + numpy_codec.run_in_frames) * 320
     np.testing.assert_allclose(found[run_in:], whole[run_in:], atol=1e-6)
 
 

@@ -72,9 +72,9 @@ def test_the_default_preset_gives_the_same_sound_in_steps_of_any_length(
     np.testing.assert_allclose(decoded(50), decoded(150), atol=1e-5)
 
 
-def test_the_sound_depends_on_no_more_frames_than_the_config_says(numpy_codec: NumpyCodec) -> None:
+def test_the_sound_depends_on_no_more_frames_than_the_model_says(numpy_codec: NumpyCodec) -> None:
     """Nothing is voiced here, so the excitation, whose phase starts again now and then, depends on nothing."""
-    run_in = numpy_codec.config.run_in_frames - EXCITATION_PERIOD // 2
+    run_in = numpy_codec.run_in_frames - EXCITATION_PERIOD // 2
     hop = numpy_codec.config.hop_length
     codes = np.random.default_rng(0).integers(0, 1024, (1, run_in + 4, 24)).astype(np.int32)
     other = codes.copy()

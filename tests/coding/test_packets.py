@@ -98,7 +98,7 @@ def test_packets_decode_without_those_before(numpy_codec: NumpyCodec, frames: in
     packets = sent(numpy_codec, tone(2.0, 16000), 16000, 12, frames)
     whole = received(decoder_of(numpy_codec, 16000, 1, 12, frames), [*packets])
     found = received(decoder_of(numpy_codec, 16000, 1, 12, frames), without(packets, *range(missed)))
-    settled = (missed * frames + numpy_codec.config.run_in_frames) * numpy_codec.config.hop_length
+    settled = (missed * frames + numpy_codec.run_in_frames) * numpy_codec.config.hop_length
     np.testing.assert_allclose(found[settled:], whole[settled:], atol=1e-5)
     assert not found[: missed * frames * 320 - numpy_codec.latency].any()  # nothing before it to continue
 

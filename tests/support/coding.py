@@ -30,7 +30,6 @@ class SampleConfig:
     num_codebooks: int = 32
     bits_per_code: int = 16
     reset_interval: int = 500
-    run_in_frames: int = 1
     codebook_size: int = 2**16
 
     def choose_codebooks(self, bitrate: int | None, num_codebooks: int | None) -> int:
@@ -50,7 +49,7 @@ class SampleCodec:
         gain: of the decoded sound.
     """
 
-    latency, seconds_per_step, prior = 21, 3, None
+    latency, run_in_frames, seconds_per_step, prior = 21, 1, 3, None
 
     def __init__(self, number: int = 0, gain: float = 1.0) -> None:
         self.config, self.gain = SampleConfig(), np.float32(gain)
