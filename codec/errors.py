@@ -28,7 +28,7 @@ class UnsupportedVersion(BitstreamError):
 
 
 class WrongModel(BitstreamError):
-    """A stream that another model made than the one that should decode it."""
+    """A stream made by another model than the one that should decode it."""
 
 
 class AudioError(CodecError):

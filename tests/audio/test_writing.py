@@ -48,9 +48,9 @@ def test_wav_in_a_stream_has_the_samples_of_the_file(tmp_path: Path, subtype: st
                 streamed.write(samples[start : start + 500 + start])
                 written.write(samples[start : start + 500 + start])
         expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
-        found = AudioReader(io.BytesIO(stream.getvalue()))
-        assert found.num_samples == 1001
-        np.testing.assert_array_equal(read_all(found), expected)
+        reader = AudioReader(io.BytesIO(stream.getvalue()))
+        assert reader.num_samples == 1001
+        np.testing.assert_array_equal(read_all(reader), expected)
         loud = 0 if subtype == "FLOAT" else int((np.abs(samples) > 1).sum())
         assert streamed.clipped == written.clipped == loud
     sample_bytes = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}[subtype]
@@ -63,9 +63,9 @@ def test_16_bit_samples_are_exact_and_louder_ones_are_clipped(tmp_path: Path) ->
     with AudioWriter(tmp_path / "a.wav", 48000, 1) as writer:
         writer.write(whole / np.float32(32768))
         writer.write(np.array([[1.5], [-1.5], [1.0], [-1.0]]))
-    found = soundfile.read(tmp_path / "a.wav", dtype="int16")[0]
-    np.testing.assert_array_equal(found[:-4], whole[:, 0])
-    assert found[-4:].tolist() == [32767, -32768, 32767, -32768]
+    stored = soundfile.read(tmp_path / "a.wav", dtype="int16")[0]
+    np.testing.assert_array_equal(stored[:-4], whole[:, 0])
+    assert stored[-4:].tolist() == [32767, -32768, 32767, -32768]
     assert (writer.clipped, writer.num_samples) == (2, 65540)
 
 

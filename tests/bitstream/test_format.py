@@ -138,10 +138,10 @@ def parse_as_described(data: bytes) -> dict:
 def test_a_reader_made_from_the_description_agrees(header, frames):
     codes = random_codes(header, frames)
     written = write(header, codes, num_samples=0)
-    found = parse_as_described(written)
-    assert Header(*found["header"]) == replace(header, num_samples=0)
-    assert found["codes"] == codes.tolist()
-    assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
+    parsed = parse_as_described(written)
+    assert Header(*parsed["header"]) == replace(header, num_samples=0)
+    assert parsed["codes"] == codes.tolist()
+    assert tuple(parsed["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
 
 
 @given(headers, st.integers(0, 9), st.randoms(use_true_random=False))
@@ -152,17 +152,17 @@ def test_a_reader_made_from_the_description_agrees_on_varying_chunks(header, fra
         random.choice((0, header.num_codebooks, random.randint(0, header.num_codebooks))) for _ in codes[0]
     ]
     written = write_varying(header, codes, counts)
-    found = parse_as_described(written)
-    assert Header(*found["header"]) == replace(header, num_samples=0)
+    parsed = parse_as_described(written)
+    assert Header(*parsed["header"]) == replace(header, num_samples=0)
     size = header.frames_per_chunk
     expected = [[row[: counts[at // size]].tolist() for at, row in enumerate(channel)] for channel in codes]
-    assert found["codes"] == expected
+    assert parsed["codes"] == expected
     for opener in OPENERS.values():
         _, chunks, error = read_all(opener(written))
         assert error is None
         assert [row.tolist() for chunk in chunks for row in chunk.codes[0]] == expected[0]
         assert all(chunk.codes.shape[2] == count for chunk, count in zip(chunks, counts, strict=False))
-    assert tuple(found["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
+    assert tuple(parsed["offsets"]) == Reader(io.BytesIO(written)).chunk_offsets
 
 
 # -- the size of the framing --
@@ -241,7 +241,7 @@ def test_the_bitstream_loads_no_framework_and_no_audio_library():
         "import sys, codec.bitstream;"
         "print([name for name in ('tensorflow', 'keras', 'jax', 'soundfile') if name in sys.modules])"
     )
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"

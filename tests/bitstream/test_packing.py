@@ -20,9 +20,9 @@ def test_unpack_gives_back_what_was_packed(data, width):
     codes = data.draw(hnp.arrays(np.int32, st.integers(0, 50), elements=st.integers(0, 2**width - 1)))
     packed = pack(codes, width)
     assert len(packed) == packed_size(codes.size, width)
-    found = unpack(packed, codes.size, width)
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, codes)
+    unpacked = unpack(packed, codes.size, width)
+    assert unpacked.dtype == np.int32
+    np.testing.assert_array_equal(unpacked, codes)
 
 
 @given(st.data(), WIDTHS)

@@ -130,9 +130,9 @@ class TestReadingAhead:
         data = written(np.concatenate([likely_codes(10), random, likely_codes(8, 2)], axis=1), PRIOR)
         assert len(set(codings(data))) == 2
         one_by_one, ahead = Reader(io.BytesIO(data), PRIOR), Reader(io.BytesIO(data), PRIOR).chunks()
-        for chunk, found in zip(one_by_one, ahead, strict=True):
-            assert (chunk.index, chunk.start_frame) == (found.index, found.start_frame)
-            np.testing.assert_array_equal(chunk.codes, found.codes)
+        for chunk, same in zip(one_by_one, ahead, strict=True):
+            assert (chunk.index, chunk.start_frame) == (same.index, same.start_frame)
+            np.testing.assert_array_equal(chunk.codes, same.codes)
 
     def test_raises_the_error_at_the_damaged_chunk(self) -> None:
         data = bytearray(written(likely_codes(23), PRIOR))

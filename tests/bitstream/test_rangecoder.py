@@ -29,11 +29,11 @@ def encode(row: list[Interval]) -> bytes:
 def decode(data: bytes, tables: list[list[Interval]]) -> list[Interval]:
     """Decode one symbol for each table, which holds all intervals of that symbol."""
     decoder = RangeDecoder([data])
-    found = [table[decoder.read(bounds_of([table]))[0]] for table in tables]
+    symbols = [table[decoder.read(bounds_of([table]))[0]] for table in tables]
     (fault,) = decoder.faults()
     if fault:
         raise ValueError(fault)
-    return found
+    return symbols
 
 
 def bounds_of(tables: list[list[Interval]]) -> np.ndarray:
@@ -82,10 +82,10 @@ def test_a_carry_runs_through_many_bytes() -> None:
 @given(st.binary(max_size=40), st.lists(intervals(), max_size=60))
 def test_any_bytes_are_a_fault_or_encode_to_the_same_bytes(data: bytes, row: list[Interval]) -> None:
     try:
-        found = decode(data, [table_with(interval) for interval in row])
+        symbols = decode(data, [table_with(interval) for interval in row])
     except ValueError:
         return
-    assert encode(found) == data
+    assert encode(symbols) == data
 
 
 @given(st.lists(intervals(), min_size=9, max_size=9), st.integers(0, 2))
@@ -98,8 +98,8 @@ def test_byte_strings_are_decoded_independently_also_of_a_truncated_one(
     decoder = RangeDecoder(coded)
     for column in zip(*rows, strict=True):
         bounds = np.array([[0, start, start + count, TOTAL] for start, count in column])
-        found = decoder.read(bounds)
-        assert all(number == 1 for place, number in enumerate(found) if place != cut)
+        symbols = decoder.read(bounds)
+        assert all(number == 1 for place, number in enumerate(symbols) if place != cut)
     assert [place for place, fault in enumerate(decoder.faults()) if fault and place != cut] == []
 
 
@@ -108,10 +108,10 @@ def test_truncated_bytes_are_a_fault_or_other_symbols(row: list[Interval], given
     data = encode(row)
     cut = data[: given_data.draw(st.integers(0, max(len(data) - 1, 0)))]
     try:
-        found = decode(cut, [table_with(interval) for interval in row])
+        symbols = decode(cut, [table_with(interval) for interval in row])
     except ValueError:
         return
-    assert found != row or cut == data
+    assert symbols != row or cut == data
 
 
 def test_additional_bytes_are_a_fault() -> None:

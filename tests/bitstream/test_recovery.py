@@ -40,11 +40,11 @@ def recover(data: bytes) -> tuple[RecoveringReader, list[Chunk]]:
 
 def numbers(data: bytes) -> list[int]:
     """Return the numbers of the recovered chunks, and check their codes."""
-    found = recover(data)[1]
-    for chunk in found:
+    chunks = recover(data)[1]
+    for chunk in chunks:
         expected = LONG_CODES[:, chunk.start_frame : chunk.start_frame + chunk.codes.shape[1]]
         np.testing.assert_array_equal(chunk.codes, expected)
-    return [chunk.index for chunk in found]
+    return [chunk.index for chunk in chunks]
 
 
 @pytest.mark.parametrize("data", [FILE, LIVE, VARYING], ids=["file", "live", "varying"])
@@ -92,12 +92,12 @@ def test_the_chunk_after_a_damaged_length_is_found(at: int, cut: int) -> None:
 
 def test_chunks_of_fewer_codebooks_are_found_too() -> None:
     """Damage each field of each chunk in turn, without a trailer. A short chunk after it cannot be found."""
-    found = {0: [1, 2], 1: [0], 2: [0, 1]}
+    expected = {0: [1, 2], 1: [0], 2: [0, 1]}
     starts = Reader(io.BytesIO(VARYING)).chunk_offsets or ()
     for hit, start in enumerate(starts):
         for at in range(start, start + 7):
             damaged = VARYING[:at] + bytes([VARYING[at] ^ 0x41]) + VARYING[at + 1 : -1]
-            assert [chunk.index for chunk in recover(damaged)[1]] == found[hit]
+            assert [chunk.index for chunk in recover(damaged)[1]] == expected[hit]
 
 
 def test_chunks_around_missing_or_additional_bytes_are_found() -> None:
@@ -178,5 +178,5 @@ def test_any_bytes_after_a_header_give_chunks_in_order(data: st.DataObject) -> N
             )
         )
     _, chunks = recover(data.draw(st.sampled_from([FILE[:43], LIVE[:43], VARYING[:43]])) + body)
-    found = [chunk.index for chunk in chunks]
-    assert found == sorted(set(found))
+    indices = [chunk.index for chunk in chunks]
+    assert indices == sorted(set(indices))
