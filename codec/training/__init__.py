@@ -1,1 +1,1 @@
-"""Training: from a folder of audio to a preset. Imported by nothing but itself and the command line."""
+"""Training: from a folder of recordings to a preset. Only the command line imports it."""

@@ -1,11 +1,11 @@
-"""The decoder stage: on frozen codes the decoder is tuned against discriminators, which learn along with it.
+"""The adversarial stage: with frozen codes the decoder learns against discriminators, which learn along with it.
 
-    audio -> encoder, quantizer (frozen) -> decoder -> decoded --+--> log-mel, complex term --> pull --+
-                                                                 +--> discriminators ---------> pull --+--> decoder
+    audio -> encoder, quantizer (frozen) -> decoder -> decoded --+--> log-mel, complex term --> gradient --+
+                                                                 +--> discriminators ---------> gradient --+--> decoder
                                                                  +--> discriminators learn
 
-Each pull is a gradient on the decoded audio. They are brought to fixed shares by their running norms before they go on
-into the decoder (the balancer of EnCodec, arXiv 2210.13438, section 3.4), so no weight has to be found by trial.
+Both are gradients on the decoded audio. Running norms bring them to fixed shares before they reach the decoder, so no
+weight has to be tuned (the balancer of EnCodec, arXiv 2210.13438, section 3.4).
 """
 
 from __future__ import annotations
@@ -18,172 +18,232 @@ from keras import ops
 
 from codec.network.codec import Codec
 from codec.network.streaming import Tensor
-from codec.presets import named_weights
+from codec.network.weights import named_weights
+from codec.training.data import Batch
 from codec.training.discriminators import (
+    DiscriminatorOutput,
     Discriminators,
-    Opinion,
     adversarial_loss,
     feature_distance,
     hinge_loss,
 )
-from codec.training.joint import SCALES_IN_TURN, decode, pitch_loss, source, spectral_losses
-from codec.training.parameters import Trainee, others
-from codec.training.recipe import Recipe, Tuning
-from codec.training.steps import Arrays, Differentiate, Report
+from codec.training.parameters import FlatParameters, frozen_variables
+from codec.training.progress import ADVERSARIAL
+from codec.training.recipe import AdversarialRecipe, Recipe
+from codec.training.reconstruction import ALTERNATING_SCALES, decode, pitch_loss, source, spectral_losses
+from codec.training.steps import Differentiate, StepInputs, StepResult, mean_losses, plain_inputs
 
 BETAS = (0.8, 0.99)  # of Adam
 NORM_DECAY = 0.99
-STARTS = 4096  # values of `Arrays.noise_start`, which places the crop too
+NOISE_STARTS = 4096  # values of `StepInputs.noise_start`, which also places the crop
 
 
-class Part(NamedTuple):
-    """A part of a batch, as far as nothing learns from it."""
+class PreparedHalf(NamedTuple):
+    """Half of a batch with everything that does not depend on trained weights.
 
-    arrays: Arrays
-    quantized: Any  # [batch, frame, latent_dim]
-    crop: Any  # [], first sample of what the discriminators see
+    quantized:  [batch, frame, latent_dim]
+    crop_start: [], first sample of what the discriminators see
+    """
+
+    inputs: StepInputs
+    quantized: Any
+    crop_start: Any
 
 
-class DecoderStage:
-    """The decoder's weights and those of the discriminators in training."""
+class Outcome(NamedTuple):
+    """What the decoder's loss found on half of a batch: losses by name, norms [2] of both gradients, decoded audio."""
+
+    losses: dict[str, Tensor]
+    norms: Tensor
+    decoded: Tensor
+
+
+class AdversarialStage:
+    """Trains the decoder's weights and the discriminators."""
+
+    name = ADVERSARIAL
 
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
-        self.codec, self.recipe, self.tuning = codec, recipe, recipe.tuning
-        config, policy = codec.config, codec.dtype_policy.name
-        there = round(recipe.segment_seconds * config.sample_rate) - config.hop_length - codec.latency
-        self.crop_length = min(round(self.tuning.crop_seconds * config.sample_rate), there)
+        self.codec, self.recipe, settings = codec, recipe, recipe.adversarial
+        config = codec.config
+        available = round(recipe.segment_seconds * config.sample_rate) - config.hop_length - codec.latency
+        self.crop_length = min(round(settings.crop_seconds * config.sample_rate), available)
         self.discriminators = Discriminators(
             config.sample_rate,
-            self.tuning.windows,
-            min(self.tuning.limit, config.sample_rate / 2),
-            self.tuning.widths,
-            policy,
+            settings.windows,
+            min(settings.frequency_limit, config.sample_rate / 2),
+            settings.channels,
+            codec.dtype_policy.name,
         )
-        self.trainee = Trainee(codec.decoder.trainable_variables, BETAS)
-        self.critics = Trainee(self.discriminators.trainable_variables, BETAS)
+        self.parameters = FlatParameters(codec.decoder.trainable_variables, BETAS)
+        self.discriminator_parameters = FlatParameters(self.discriminators.trainable_variables, BETAS)
         self.norms = keras.Variable(
             np.zeros(2, np.float32), trainable=False, dtype="float32", aggregation="mean", name="norms"
         )
 
     def state(self) -> dict[str, keras.Variable]:
+        """Return decoder, discriminators, running norms, and every weight of the codec."""
         weights = named_weights(self.codec)
         return {
-            **self.trainee.state("decoder."),
-            **self.critics.state("discriminators."),
+            **self.parameters.state("decoder."),
+            **self.discriminator_parameters.state("discriminators."),
             "norms": self.norms,
             **{f"weights.{name}": weight for name, weight in weights.items()},
         }
 
+    def inputs(self, batch: Batch) -> StepInputs:
+        """Return the batch; some items lose a run of frames, which the decoder learns to conceal."""
+        inputs = plain_inputs(batch, self.codec.config.hop_length)
+        frames = inputs.kept_frames.shape[1]
+        kept = [
+            draw_kept_frames(np.random.default_rng(seed), (1, frames), self.recipe.adversarial)
+            for seed in batch.seeds
+        ]
+        return inputs._replace(kept_frames=np.concatenate(kept))
+
     def step(
-        self, parts: list[Arrays], turn: int, learning_rate: Tensor, differentiate: Differentiate
-    ) -> Report:
-        given = [self._listen(part) for part in parts]
+        self, halves: list[StepInputs], parity: int, learning_rate: Tensor, differentiate: Differentiate
+    ) -> StepResult:
+        """Update the decoder, and in odd steps the discriminators, which learn faster than the decoder."""
+        prepared = [self._prepare(half) for half in halves]
         norms = ops.convert_to_tensor(self.norms.value)
 
-        def loss(master: Tensor) -> tuple[Tensor, list[tuple[dict[str, Tensor], Tensor, Tensor]]]:
-            pulls = [self._pull(master, part, turn, norms, differentiate) for part in given]
-            return sum(pull[0] for pull in pulls) / len(pulls), [pull[1] for pull in pulls]
+        def loss(master: Tensor) -> tuple[Tensor, list[Outcome]]:
+            results = [self._decoder_loss(master, half, parity, norms, differentiate) for half in prepared]
+            return sum(total for total, _ in results) / len(results), [outcome for _, outcome in results]
 
-        gradient, found = differentiate(loss, self.trainee.master.value)
-        figures = {name: sum(one[0][name] for one in found) / len(found) for name in found[0][0]}
-        self.norms.assign(updated(norms, sum(one[1] for one in found) / len(found)))
-        decoded = [one[2] for one in found]
-        # While the discriminators know nothing yet, the decoder hardly moves: their first pulls are noise.
-        known = ops.cast(self.critics.optimizer.iterations, "float32") / self.tuning.head_start
-        rate = learning_rate * ops.minimum(1.0, known)
-        norm = self.trainee.learn(gradient, rate, self.recipe.gradient_norm, self.recipe.averaging)
-        if turn:  # every other step: they learn faster than the decoder
-            rate = learning_rate * self.tuning.discriminator_rate
-            figures["hinge"] = self._teach(given, decoded, rate, differentiate)
-        return Report(figures, norm)
+        gradient, outcomes = differentiate(loss, self.parameters.master.value)
+        losses = mean_losses([outcome.losses for outcome in outcomes])
+        self.norms.assign(update_norms(norms, sum(outcome.norms for outcome in outcomes) / len(outcomes)))
+        norm = self._update_decoder(gradient, learning_rate)
+        if parity:
+            decoded = [outcome.decoded for outcome in outcomes]
+            losses["hinge"] = self._update_discriminators(prepared, decoded, learning_rate, differentiate)
+        return StepResult(losses, norm)
 
-    def _listen(self, arrays: Arrays) -> Part:
-        """Code and dequantize a part, each item at its own rate; lost frames become zeros, which no codes stand for."""
+    def _prepare(self, inputs: StepInputs) -> PreparedHalf:
+        """Encode and quantize each item with its number of codebooks; lost frames become zeros."""
         codec = self.codec
-        latents, _ = codec.encoder.step(arrays.audio, codec.encoder.initial_state(ops.shape(arrays.audio)[0]))
-        quantized = codec.quantizer.quantize_latents(latents, arrays.num_codebooks).quantized
-        room = arrays.audio.shape[1] - codec.latency - self.crop_length
-        quantized = ops.stop_gradient(quantized) * arrays.kept[..., None]
-        return Part(arrays, quantized, arrays.noise_start[0] * room // STARTS)
+        latents, _ = codec.encoder.step(inputs.audio, codec.encoder.initial_state(ops.shape(inputs.audio)[0]))
+        quantized = codec.quantizer.quantize_latents(latents, inputs.num_codebooks).quantized
+        room = inputs.audio.shape[1] - codec.latency - self.crop_length
+        quantized = ops.stop_gradient(quantized) * inputs.kept_frames[..., None]
+        return PreparedHalf(inputs, quantized, inputs.noise_start[0] * room // NOISE_STARTS)
 
-    def _pull(
-        self, master: Tensor, part: Part, turn: int, norms: Tensor, differentiate: Differentiate
-    ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensor, Tensor]]:
-        """A scalar whose gradient is the balanced pull of all losses on a part; figures, norms, decoded audio."""
-        with keras.StatelessScope(self.trainee.mapping(master) + others(self.codec, self.trainee.weights)):
-            decoded = decode(self.codec, part.quantized, part.arrays)
-        pitch = pitch_loss(self.codec, part.arrays, decoded)
-        fixed = ops.stop_gradient(decoded.audio)
-        spectral, figures = differentiate(lambda x: self._spectral_loss(part, x, turn), fixed)
-        critical, more = differentiate(lambda x: self._critical_loss(part, x), fixed)
-        pulls = [spectral, critical]
-        found = ops.stack([ops.mean(ops.sqrt(ops.sum(ops.square(pull), axis=1))) for pull in pulls])
-        present = updated(norms, found)
-        share = critics_share(
-            part.arrays.num_codebooks, self.codec.config.shipped_codebooks, self.tuning.shares
-        )
-        pull = (1.0 - share[:, None]) * spectral / present[0] + share[:, None] * critical / present[1]
-        total = ops.sum(ops.stop_gradient(pull) * decoded.audio) / ops.cast(ops.shape(fixed)[0], "float32")
+    def _decoder_loss(
+        self, master: Tensor, half: PreparedHalf, parity: int, norms: Tensor, differentiate: Differentiate
+    ) -> tuple[Tensor, Outcome]:
+        """Return a scalar whose gradient on the decoded audio is the balanced gradient, and the outcome."""
+        values = self.parameters.split(master) + frozen_variables(self.codec, self.parameters.weights)
+        with keras.StatelessScope(values):
+            decoded = decode(self.codec, half.quantized, half.inputs)
+        pitch = pitch_loss(self.codec, half.inputs, decoded)
+        audio = ops.stop_gradient(decoded.audio)
+        spectral, losses = differentiate(lambda x: self._spectral_loss(half, x, parity), audio)
+        adversarial, more = differentiate(lambda x: self._adversarial_loss(half, x), audio)
+        gradients = [spectral, adversarial]
+        found = ops.stack([ops.mean(ops.sqrt(ops.sum(ops.square(each), axis=1))) for each in gradients])
+        balanced = self._balance(gradients, update_norms(norms, found), half.inputs.num_codebooks)
+        count = ops.cast(ops.shape(audio)[0], "float32")
+        total = ops.sum(ops.stop_gradient(balanced) * decoded.audio) / count
         total = total + self.recipe.pitch_weight * pitch
-        return total, ({**figures, **more, "pitch": pitch}, found, fixed)
+        return total, Outcome({**losses, **more, "pitch": pitch}, found, audio)
 
-    def _spectral_loss(self, part: Part, decoded: Tensor, turn: int) -> tuple[Tensor, dict[str, Tensor]]:
-        scales = SCALES_IN_TURN[turn]
-        mel, phase = spectral_losses(self.codec, self.recipe, part.arrays, decoded, scales)
+    def _balance(self, gradients: list[Tensor], norms: Tensor, num_codebooks: Tensor) -> Tensor:
+        """Return the sum of both gradients [batch, time], each with its share and divided by its running norm."""
+        shipped, shares = self.codec.config.shipped_codebooks, self.recipe.adversarial.discriminator_shares
+        share = discriminator_share(num_codebooks, shipped, shares)[:, None]
+        return (1.0 - share) * gradients[0] / norms[0] + share * gradients[1] / norms[1]
+
+    def _spectral_loss(
+        self, half: PreparedHalf, decoded: Tensor, parity: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        scales = ALTERNATING_SCALES[parity]
+        mel, phase = spectral_losses(self.codec, self.recipe, half.inputs, decoded, scales)
         total = self.recipe.mel_weight * mel + self.recipe.complex_weight * phase
         return total, {"mel": mel, "complex": phase}
 
-    def _critical_loss(self, part: Part, decoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        with keras.StatelessScope(self.critics.mapping(self.critics.master.value)):
-            real, fake = self._judge(part, decoded)
+    def _adversarial_loss(self, half: PreparedHalf, decoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        parameters = self.discriminator_parameters
+        with keras.StatelessScope(parameters.split(parameters.master.value)):
+            real, fake = self._discriminate(half, decoded)
         adversarial, features = adversarial_loss(fake), feature_distance(real, fake)
-        total = adversarial + self.tuning.feature_weight * features
+        total = adversarial + self.recipe.adversarial.feature_weight * features
         return total, {"adversarial": adversarial, "features": features}
 
-    def _teach(
-        self, parts: list[Part], decoded: list[Tensor], learning_rate: Tensor, differentiate: Differentiate
+    def _update_decoder(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
+        """Update the decoder; it hardly moves in the first steps, when the discriminators' gradients are noise."""
+        steps = ops.cast(self.discriminator_parameters.optimizer.iterations, "float32")
+        rate = learning_rate * ops.minimum(1.0, steps / self.recipe.adversarial.head_start)
+        return self.parameters.update(gradient, rate, self.recipe.gradient_norm, self.recipe.averaging)
+
+    def _update_discriminators(
+        self,
+        halves: list[PreparedHalf],
+        decoded: list[Tensor],
+        learning_rate: Tensor,
+        differentiate: Differentiate,
     ) -> Tensor:
-        """Let the discriminators learn from what the decoder made; returns their loss."""
+        """Update the discriminators on the decoder's output and return their loss."""
+        parameters, recipe = self.discriminator_parameters, self.recipe
 
         def loss(master: Tensor) -> tuple[Tensor, Tensor]:
-            with keras.StatelessScope(self.critics.mapping(master)):
-                opinions = [self._judge(part, audio) for part, audio in zip(parts, decoded, strict=True)]
-            hinge = sum(hinge_loss(*pair) for pair in opinions) / len(parts)
+            with keras.StatelessScope(parameters.split(master)):
+                outputs = [
+                    self._discriminate(half, audio) for half, audio in zip(halves, decoded, strict=True)
+                ]
+            hinge = sum(hinge_loss(real, fake) for real, fake in outputs) / len(halves)
             return hinge, hinge
 
-        gradient, hinge = differentiate(loss, self.critics.master.value)
-        self.critics.learn(gradient, learning_rate, self.recipe.gradient_norm, self.recipe.averaging)
+        gradient, hinge = differentiate(loss, parameters.master.value)
+        rate = learning_rate * recipe.adversarial.discriminator_rate
+        parameters.update(gradient, rate, recipe.gradient_norm, recipe.averaging)
         return hinge
 
-    def _judge(self, part: Part, decoded: Tensor) -> tuple[list[Opinion], list[Opinion]]:
-        """What the discriminators say of the source and of the decoded audio."""
-        size = (part.arrays.audio.shape[0], self.crop_length)
+    def _discriminate(
+        self, half: PreparedHalf, decoded: Tensor
+    ) -> tuple[list[DiscriminatorOutput], list[DiscriminatorOutput]]:
+        """Return the discriminators' outputs for the same crop of the source and of the decoded audio."""
+        size = (half.inputs.audio.shape[0], self.crop_length)
         crops = [
-            ops.slice(audio, (0, part.crop), size) for audio in (source(self.codec, part.arrays), decoded)
+            ops.slice(audio, (0, half.crop_start), size)
+            for audio in (source(self.codec, half.inputs), decoded)
         ]
-        return self.discriminators.judge(crops[0]), self.discriminators.judge(crops[1])
+        return self.discriminators(crops[0]), self.discriminators(crops[1])
 
 
-def updated(norms: Tensor, found: Tensor) -> Tensor:
-    """Running norms [pull] after one more; the first ones count whole."""
+def update_norms(norms: Tensor, found: Tensor) -> Tensor:
+    """Return running norms after one more observation; the first observation counts in full."""
     return ops.where(norms > 0, NORM_DECAY * norms + (1 - NORM_DECAY) * found, found) + 1e-12
 
 
-def critics_share(num_codebooks: Tensor, shipped: tuple[int, ...], shares: tuple[float, float]) -> Tensor:
-    """The discriminators' share in the pull on each item, [batch], linear in the logarithm of its codebooks."""
-    fewest, all_of_them = shipped[0], shipped[-1]
-    if fewest == all_of_them:
+def discriminator_share(
+    num_codebooks: Tensor, shipped: tuple[int, ...], shares: tuple[float, float]
+) -> Tensor:
+    """Return the share of the discriminators in the gradient on each item, [batch].
+
+    It is linear in the logarithm of the item's number of codebooks.
+
+    Args:
+        num_codebooks: int32 [batch].
+        shipped: the numbers of codebooks that the model ships with, ascending.
+        shares: the share with the fewest of them and with the most.
+    """
+    fewest, most = shipped[0], shipped[-1]
+    if fewest == most:
         return ops.full(ops.shape(num_codebooks), shares[0])
-    more = ops.log(ops.cast(num_codebooks, "float32") / fewest) / np.log(all_of_them / fewest)
-    return shares[0] + (shares[1] - shares[0]) * more
+    position = ops.log(ops.cast(num_codebooks, "float32") / fewest) / np.log(most / fewest)
+    return shares[0] + (shares[1] - shares[0]) * position
 
 
-def draw_kept(generator: np.random.Generator, shape: tuple[int, int], tuning: Tuning) -> np.ndarray:
-    """Which frames the decoder is given, float32 [batch, frame]: some items lose one run of frames."""
+def draw_kept_frames(
+    generator: np.random.Generator, shape: tuple[int, int], settings: AdversarialRecipe
+) -> np.ndarray:
+    """Draw which frames the decoder receives, float32 [batch, frame]: some items lose one run of frames."""
     kept = np.ones(shape, np.float32)
     for item in kept:
-        length = int(generator.integers(1, tuning.erased_frames + 1))
+        length = int(generator.integers(1, settings.max_erased_frames + 1))
         start = int(generator.integers(shape[1]))
-        if generator.random() < tuning.erasure:
+        if generator.random() < settings.erasure_probability:
             item[start : start + length] = 0
     return kept

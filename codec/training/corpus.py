@@ -1,9 +1,9 @@
-"""The training corpus: any folder of sound -> one int16 cache on disk -> Corpus.
+"""The training corpus: any folder of audio -> one int16 cache on disk -> Corpus.
 
-    folder --build_cache--> audio.int16 + index.json --> Corpus (files to learn from, held-out files, samples)
+    folder --build_cache--> audio.int16 + index.json --> Corpus (training files, held-out files, samples)
 
-Every file is read once in blocks, mixed down to mono, resampled and appended to one file that is mapped into
-memory afterwards: memory does not grow with the corpus, and drawing from it costs a few page reads.
+Every file is read once in blocks, mixed down to mono, resampled and appended to one file, which is then mapped into
+memory. So memory does not grow with the corpus, and drawing a segment costs a few page reads.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ import numpy as np
 import soundfile
 import soxr
 
-from codec.errors import AudioError
+from codec.errors import AudioError, CodecError
+from codec.files import replacing, write_atomically
 
 INDEX_VERSION = 1
 AUDIO_NAME, INDEX_NAME = "audio.int16", "index.json"
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
 SUFFIXES |= {".aif", ".aifc", ".oga", ".opus", ".mp2", ".snd", ".wave"}
 
-BLOCK = 1 << 18  # source samples read at a time
-FULL_SCALE = 32768.0  # int16 value of the sample 1.0
-SILENT_PEAK = 1e-3  # files whose peak stays below are skipped
+BLOCK = 1 << 18  # source samples per read
+FULL_SCALE = 32768.0  # int16 value of a sample of 1.0
+SILENT_PEAK = 1e-3  # files with a lower peak are skipped
 SHORTEST = 0.5  # seconds; shorter files are skipped
 HELD_OUT_SHARE = 0.02  # of the files
 HELD_OUT_LIMIT = 1800  # seconds
@@ -41,9 +42,14 @@ Index = dict[str, Any]  # what index.json holds: version, sample_rate, bytes, so
 
 @dataclass(frozen=True)
 class AudioFile:
-    """One file of the corpus: where its samples lie in the cache.
+    """One file of the corpus, and the place of its samples in the cache.
 
-    path: relative to the folder. start, length: samples of the cache. group: the folder naming its kind.
+    Attributes:
+        path: relative to the folder.
+        start: first sample in the cache.
+        length: samples.
+        group: name of the folder that it belongs to.
+        held_out: True for a file that is never trained on.
     """
 
     path: str
@@ -63,22 +69,22 @@ class Corpus:
 
     @cached_property
     def train(self) -> FileSet:
-        """The files to learn from."""
+        """Return the training files."""
         return FileSet([file for file in self.files if not file.held_out])
 
     @cached_property
     def held_out(self) -> FileSet:
-        """The files never learned from."""
+        """Return the files that are never trained on."""
         return FileSet([file for file in self.files if file.held_out])
 
     @property
     def hours(self) -> float:
-        """Hours of audio, the held-out part included."""
+        """Return the hours of audio, including held-out files."""
         return sum(file.length for file in self.files) / self.sample_rate / 3600
 
 
 class FileSet:
-    """Files to draw from: first a group by the square root of its duration, then a file by its duration."""
+    """A set of files to draw from: first a group by the square root of its duration, then a file by its duration."""
 
     def __init__(self, files: Sequence[AudioFile]) -> None:
         self._files = tuple(files)
@@ -98,28 +104,34 @@ class FileSet:
         return int(np.searchsorted(self._group_ends, rng.random() * self._group_ends[-1], side="right"))
 
     def draw_file(self, rng: np.random.Generator, group: int) -> AudioFile:
-        """Draw a file of a group, the longer the likelier."""
+        """Draw a file from a group, with a probability proportional to its length."""
         ends = self._ends[group]
         return self._members[group][int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
 
 
 class _Skipped(Exception):
-    """This file is left out, for the reason given."""
+    """Raised for a file that is left out; the message is the reason."""
 
 
-class _Source(NamedTuple):
-    """A file of the folder as found: relative path, size (bytes), time of change (ns)."""
+class _SourceFile(NamedTuple):
+    """A file of the folder: relative path, size (bytes), time of change (ns)."""
 
     path: str
     size: int
     changed: int
 
 
-def build_cache(folder: Path, cache_dir: Path, sample_rate: int, report: Callable[[str], None]) -> Corpus:
-    """Read every audio file below a folder once into `cache_dir`, or reuse what an earlier call left there.
+def build_cache(folder: Path, cache_dir: Path, sample_rate: int, say: Callable[[str], None]) -> Corpus:
+    """Read every audio file below a folder once into `cache_dir`, or reuse the cache of an earlier call.
 
-    The cache is reused if the paths, sizes and times of change of all files and the sample rate (Hz) are as
-    they were. Silent, unreadable and very short files are skipped. `report` is given lines to show.
+    The cache is reused if the sample rate and the paths, sizes and times of change of all files are the same. Silent,
+    unreadable and very short files are skipped.
+
+    Args:
+        folder: searched with its subfolders.
+        cache_dir: made if it does not exist.
+        sample_rate: Hz, of the cache.
+        say: receives lines for the user.
 
     Raises:
         AudioError: the folder holds no usable audio, or the cache cannot be written.
@@ -127,10 +139,12 @@ def build_cache(folder: Path, cache_dir: Path, sample_rate: int, report: Callabl
     sources = _find_sources(folder)
     index = _read_index(cache_dir)
     if not _matches(index, sources, sample_rate, cache_dir):
-        report(f"reading {len(sources):,} audio files of {folder} (once; kept in {cache_dir})")
+        say(f"reading {len(sources):,} audio files of {folder} (once; kept in {cache_dir})")
         try:
-            index = _write_cache(folder, cache_dir, sources, sample_rate, report)
-        except OSError as error:
+            index = _write_cache(folder, cache_dir, sources, sample_rate, say)
+        except AudioError:
+            raise
+        except (OSError, CodecError) as error:
             raise AudioError(f"cannot write the audio cache in {cache_dir}: {error}") from error
     corpus = Corpus(
         files=tuple(AudioFile(**entry) for entry in index["files"]),
@@ -138,12 +152,12 @@ def build_cache(folder: Path, cache_dir: Path, sample_rate: int, report: Callabl
         sample_rate=sample_rate,
     )
     for line in _describe(corpus, index["skipped"]):
-        report(line)
+        say(line)
     return corpus
 
 
-def _find_sources(folder: Path) -> list[_Source]:
-    """List all files with an audio suffix, in the order of their paths; a folder linked twice counts once."""
+def _find_sources(folder: Path) -> list[_SourceFile]:
+    """Return all files with an audio suffix, sorted by path; a folder linked twice counts once."""
     sources, seen = [], set()
     for directory, subfolders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(directory)
@@ -163,18 +177,18 @@ def _find_sources(folder: Path) -> list[_Source]:
     return [source for source in sources if _top(source.path) in ("train", "valid")]
 
 
-def _stat(folder: Path, path: Path) -> _Source:
-    """Look a file up, following links; a dangling link has size -1 and is found unreadable later."""
+def _stat(folder: Path, path: Path) -> _SourceFile:
+    """Return the facts about a file, following links; a dangling link has size -1 and is unreadable later."""
     relative = path.relative_to(folder).as_posix()
     try:
         status = path.stat()
     except OSError:
-        return _Source(relative, -1, 0)
-    return _Source(relative, status.st_size, status.st_mtime_ns)
+        return _SourceFile(relative, -1, 0)
+    return _SourceFile(relative, status.st_size, status.st_mtime_ns)
 
 
 def _read_index(cache_dir: Path) -> Index:
-    """Read the index of an earlier call; {} if there is none that can be read."""
+    """Return the index of an earlier call; {} if there is none that can be read."""
     try:
         index = json.loads((cache_dir / INDEX_NAME).read_text())
     except (OSError, ValueError):
@@ -182,8 +196,8 @@ def _read_index(cache_dir: Path) -> Index:
     return index if isinstance(index, dict) else {}
 
 
-def _matches(index: Index, sources: list[_Source], sample_rate: int, cache_dir: Path) -> bool:
-    """Say whether an index and its audio file still describe these sources."""
+def _matches(index: Index, sources: list[_SourceFile], sample_rate: int, cache_dir: Path) -> bool:
+    """Return True if an index and its audio file still describe these sources."""
     if (index.get("version"), index.get("sample_rate")) != (INDEX_VERSION, sample_rate):
         return False
     audio = cache_dir / AUDIO_NAME
@@ -192,20 +206,16 @@ def _matches(index: Index, sources: list[_Source], sample_rate: int, cache_dir: 
 
 
 def _write_cache(
-    folder: Path, cache_dir: Path, sources: list[_Source], sample_rate: int, report: Callable[[str], None]
+    folder: Path, cache_dir: Path, sources: list[_SourceFile], sample_rate: int, say: Callable[[str], None]
 ) -> Index:
-    """Write the audio and then its index, each beside its final name and renamed."""
+    """Write the audio and then its index; each replaces an older file only when it is complete."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     (cache_dir / INDEX_NAME).unlink(missing_ok=True)
-    part = cache_dir / (AUDIO_NAME + ".part")
-    try:
-        with open(part, "wb") as target:
-            files, skipped = _append_all(folder, sources, sample_rate, target, report)
+    with replacing(cache_dir / AUDIO_NAME) as beside:
+        with open(beside, "wb") as target:
+            files, skipped = _append_all(folder, sources, sample_rate, target, say)
         _require_some(folder, files, skipped)
-        num_bytes = part.stat().st_size
-        part.replace(cache_dir / AUDIO_NAME)
-    finally:
-        part.unlink(missing_ok=True)
+        num_bytes = beside.stat().st_size
     index = {
         "version": INDEX_VERSION,
         "sample_rate": sample_rate,
@@ -214,16 +224,14 @@ def _write_cache(
         "files": [asdict(file) for file in _split(files, sample_rate)],
         "skipped": skipped,
     }
-    part = cache_dir / (INDEX_NAME + ".part")
-    part.write_text(json.dumps(index))
-    part.replace(cache_dir / INDEX_NAME)
+    write_atomically(cache_dir / INDEX_NAME, json.dumps(index).encode())
     return index
 
 
 def _append_all(
-    folder: Path, sources: list[_Source], sample_rate: int, target: BinaryIO, report: Callable[[str], None]
+    folder: Path, sources: list[_SourceFile], sample_rate: int, target: BinaryIO, say: Callable[[str], None]
 ) -> tuple[list[AudioFile], dict[str, list[str]]]:
-    """Append every usable source to the target; give the files, and the paths skipped by reason."""
+    """Append every usable source to the target; return the files, and the skipped paths by reason."""
     files: list[AudioFile] = []
     skipped: dict[str, list[str]] = {}
     own_split = _has_own_split(sources)
@@ -238,14 +246,13 @@ def _append_all(
         else:
             files.append(AudioFile(source.path, start // 2, length, _group(source.path, own_split)))
         if count % 1000 == 0:
-            report(
-                f"read {count:,} of {len(sources):,} files, {target.tell() / 7200 / sample_rate:.1f} hours"
-            )
+            hours = target.tell() / 7200 / sample_rate
+            say(f"read {count:,} of {len(sources):,} files, {hours:.1f} hours")
     return files, skipped
 
 
 def _append(path: Path, sample_rate: int, target: BinaryIO) -> int:
-    """Append one file to the target and give its length in samples. Raises _Skipped."""
+    """Append one file to the target and return its length in samples; raises _Skipped."""
     length, peak = 0, 0
     for block in _int16_blocks(path, sample_rate):
         target.write(block.tobytes())
@@ -259,7 +266,7 @@ def _append(path: Path, sample_rate: int, target: BinaryIO) -> int:
 
 
 def _int16_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Read a file as mono int16 blocks [time] at `sample_rate` (Hz). Raises _Skipped if it cannot be read."""
+    """Yield a file as mono int16 blocks [time] at `sample_rate` (Hz); raises _Skipped if it cannot be read."""
     try:
         with soundfile.SoundFile(path) as source:
             resampler = soxr.ResampleStream(source.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
@@ -280,28 +287,28 @@ def _to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def _require_some(folder: Path, files: list[AudioFile], skipped: dict[str, list[str]]) -> None:
-    """Raise AudioError unless there is audio to learn from."""
+    """Raise AudioError if every file was skipped."""
     if not files:
         raise AudioError(f"no usable audio in {folder}: {', '.join(_count_skipped(skipped))}")
 
 
 def _top(path: str) -> str:
-    """Name the top-level folder of a relative path; "" for a file of the folder itself."""
+    """Return the top-level folder of a relative path; "" for a file of the folder itself."""
     return path.split("/")[0] if "/" in path else ""
 
 
-def _has_own_split(sources: Sequence[_Source]) -> bool:
-    """Say whether the folder brings its own split: top-level folders `train` and `valid`."""
+def _has_own_split(sources: Sequence[_SourceFile]) -> bool:
+    """Return True if the folder brings its own split: top-level folders `train` and `valid`."""
     return {"train", "valid"} <= {_top(source.path) for source in sources}
 
 
 def _group(path: str, own_split: bool) -> str:
-    """Name the group of a file: its top-level folder, below `train` or `valid` if the folder has those."""
+    """Return the group of a file: its top-level folder, below `train` or `valid` if the folder has those."""
     return _top(path.split("/", 1)[1] if own_split else path)
 
 
 def _split(files: list[AudioFile], sample_rate: int) -> list[AudioFile]:
-    """Mark the held-out files: those in `valid`, or else about 2 % by a hash of the path."""
+    """Mark the held-out files: those in `valid`, or about 2 % by a hash of the path."""
     if {"train", "valid"} <= {_top(file.path) for file in files}:  # both with usable files
         return [_held(file) if _top(file.path) == "valid" else file for file in files]
     chosen = _choose_held_out(files, HELD_OUT_LIMIT * sample_rate)
@@ -309,7 +316,7 @@ def _split(files: list[AudioFile], sample_rate: int) -> list[AudioFile]:
 
 
 def _choose_held_out(files: list[AudioFile], limit: int) -> dict[str, int]:
-    """Choose paths, in the order of their hashes, and how many samples of each to use: `limit` in all."""
+    """Choose held-out paths in the order of their hashes, and the samples to use of each, `limit` at most in all."""
     if len(files) < 2:
         return {}
     chosen: dict[str, int] = {}
@@ -325,18 +332,18 @@ def _choose_held_out(files: list[AudioFile], limit: int) -> dict[str, int]:
 
 
 def _hash(path: str) -> float:
-    """Map a path to 0 .. 1, the same on every machine, whatever other files there are."""
+    """Map a path to 0 .. 1, the same on every machine and independent of other files."""
     digest = hashlib.sha256(os.fsencode(path)).digest()
     return int.from_bytes(digest[:8], "big") / 2.0**64
 
 
 def _held(file: AudioFile, length: int | None = None) -> AudioFile:
-    """Mark a file as held out, cut to a length in samples."""
+    """Return the file marked as held out and cut to a length in samples."""
     return AudioFile(file.path, file.start, length or file.length, file.group, held_out=True)
 
 
 def _describe(corpus: Corpus, skipped: dict[str, list[str]]) -> Iterator[str]:
-    """Say in words what the corpus holds and what was left out."""
+    """Yield lines that describe the corpus and what was skipped."""
     samples: Counter[str] = Counter()
     for file in corpus.files:
         samples[file.group] += file.length
@@ -353,5 +360,5 @@ def _describe(corpus: Corpus, skipped: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _count_skipped(skipped: dict[str, list[str]]) -> list[str]:
-    """Say how many files were left out for each reason, with one example."""
+    """Return how many files were skipped for each reason, with one example."""
     return [f"{len(paths):,} {reason} (as {paths[0]})" for reason, paths in sorted(skipped.items())]

@@ -2,16 +2,16 @@
 
     Corpus --draw_batch(spec, step)--> Batch --prefetch--> the trainer
 
-A batch depends on (corpus, spec, step) alone: it is the same on every backend, on every machine and after
-every resume, and it holds every random number that the training step needs. Each item has its own, so that of several
-processes each can draw its part of one batch. Numpy only.
+A batch depends only on (corpus, spec, step): it is the same on every backend, on every machine and after every resume.
+It holds a seed for each item, from which all further random numbers of the step are drawn. Each item has its own seed,
+so that several processes can each draw their shard of one batch. Numpy only.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,27 +19,14 @@ import numpy as np
 
 from codec.config import SHIPPED_CODEBOOKS
 from codec.training.augmentation import Augmentation, augment, rms
-from codec.training.corpus import FULL_SCALE, AudioFile, Corpus, FileSet, build_cache
+from codec.training.corpus import FULL_SCALE, Corpus, FileSet
 
-__all__ = [
-    "AudioFile",
-    "Batch",
-    "BatchSpec",
-    "Corpus",
-    "FileSet",
-    "RateShare",
-    "build_cache",
-    "draw_batch",
-    "held_out_segments",
-    "prefetch",
-    "rate_shares",
-]
-
-QUIET_RMS = 1e-4  # segments below are drawn again, at most MAX_REDRAWS times
+QUIET_RMS = 1e-4  # quieter segments are drawn again, at most MAX_REDRAWS times
 MAX_REDRAWS = 4
 LONGEST_GAP = 0.5  # seconds of silence between the repeats of a file shorter than a segment
 NOISE_STARTS = 4096
-FOREGROUND = "speech"  # the group that stays the louder one of a mix
+FOREGROUND = "speech"  # the group that stays louder in a mix
+INITIAL_STEPS = 1 << 40  # batches for the initialization are drawn from here on, away from the training steps
 
 
 class RateShare(NamedTuple):
@@ -49,32 +36,37 @@ class RateShare(NamedTuple):
     share: float
 
 
-# Of the shipped rates; the others weigh OTHER_WEIGHT.
-RATE_WEIGHTS = {3: 0.16, 6: 0.16, 12: 0.2, 24: 0.2, 30: 0.28}
-OTHER_WEIGHT = 0.25
+RATE_WEIGHTS = {3: 0.16, 6: 0.16, 12: 0.2, 24: 0.2, 30: 0.28}  # of the shipped numbers of codebooks
+OTHER_WEIGHT = 0.25  # of any other
 
 
 def rate_shares(codebooks: tuple[int, ...]) -> tuple[RateShare, ...]:
-    """Share a batch among the numbers of codebooks that a model ships with."""
+    """Divide a batch among the numbers of codebooks that a model ships with."""
     weights = [RATE_WEIGHTS.get(count, OTHER_WEIGHT) for count in codebooks]
     return tuple(RateShare(count, w / sum(weights)) for count, w in zip(codebooks, weights, strict=True))
 
 
-class Part(NamedTuple):
-    """One of several equal parts, such as that which one of several processes draws."""
+class Shard(NamedTuple):
+    """One of several equal parts of a batch, such as the part that one of several processes draws."""
 
     number: int  # from 0
     total: int
 
 
-WHOLE = Part(0, 1)
+WHOLE_BATCH = Shard(0, 1)
 
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What a batch is made of; with a step number it fixes every sample and random number of that batch.
+    """The composition of a batch; together with a step number it determines every sample of the batch.
 
-    batch_size: items, in all parts together. segment_length: samples. part: the one to draw.
+    Attributes:
+        batch_size: items, in all shards together.
+        segment_length: samples.
+        seed: of all random numbers.
+        rates: how many codebooks the items are coded with.
+        augmentation: the changes to the segments.
+        shard: which part to draw.
     """
 
     batch_size: int
@@ -82,28 +74,28 @@ class BatchSpec:
     seed: int = 0
     rates: tuple[RateShare, ...] = rate_shares(SHIPPED_CODEBOOKS)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    part: Part = WHOLE
+    shard: Shard = WHOLE_BATCH
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.segment_length < 1:
             raise ValueError(
                 f"batch_size {self.batch_size} and segment_length {self.segment_length} must be >= 1"
             )
-        if self.batch_size % self.part.total:
+        if self.batch_size % self.shard.total:
             raise ValueError(
-                f"a batch of {self.batch_size} does not divide into {self.part.total} equal parts"
+                f"a batch of {self.batch_size} does not divide into {self.shard.total} equal parts"
             )
         if not self.rates or abs(sum(share for _, share in self.rates) - 1) > 1e-6:
             raise ValueError(f"the shares of rates must sum to 1, found {self.rates}")
 
 
 class Batch(NamedTuple):
-    """One training batch, or a part of it, numpy arrays.
+    """One training batch, or a shard of it, as numpy arrays.
 
     audio:         float32 [batch, time, 1], peak at most 0.99
     num_codebooks: int32 [batch], how many codebooks each item is coded with
     noise_start:   int32 [batch], 0 .. 4095, where the decoder's noise begins
-    seeds:         int32 [batch], 0 .. 2**31 - 2, for what else is drawn for each item
+    seeds:         int32 [batch], 0 .. 2**31 - 2, for the other random numbers of each item
     """
 
     audio: np.ndarray
@@ -113,11 +105,11 @@ class Batch(NamedTuple):
 
 
 def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
-    """Draw the batch of a step (>= 0) from the files to learn from: the same arguments, the same batch."""
-    size = spec.batch_size // spec.part.total
-    rows = range(spec.part.number * size, (spec.part.number + 1) * size)
+    """Draw the batch of a step (>= 0) from the training files; the same arguments give the same batch."""
+    size = spec.batch_size // spec.shard.total
+    rows = range(spec.shard.number * size, (spec.shard.number + 1) * size)
     rates = _draw_rates(np.random.default_rng((spec.seed, step)), spec)[rows.start : rows.stop]
-    # From 1 on: numpy takes numbers with a 0 after them for the same seed.
+    # Rows count from 1: numpy takes (seed, step, 0) for the same seed as (seed, step).
     generators = [np.random.default_rng((spec.seed, step, 1 + row)) for row in rows]
     noise_start = np.array([rng.integers(NOISE_STARTS) for rng in generators], np.int32)
     seeds = np.array([rng.integers(2**31 - 1) for rng in generators], np.int32)
@@ -125,11 +117,17 @@ def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
     return Batch(np.stack(items)[:, :, None], rates, noise_start, seeds)
 
 
-def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
-    """Draw numbers of codebooks int32 [batch] in shuffled order, each as often as its share says, within one.
+def draw_initial_audio(corpus: Corpus, spec: BatchSpec, length: int) -> Iterator[np.ndarray]:
+    """Draw batches [batch, time, 1] for the initialization, at least `length` samples in all."""
+    for number in range(-(-length // (spec.batch_size * spec.segment_length))):
+        yield draw_batch(corpus, spec, INITIAL_STEPS + number).audio
 
-    Systematic sampling: one uniform offset for all bounds, so that the shares are met exactly on average. If
-    the batch has room for it, a rate that came out empty takes an item from the commonest.
+
+def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
+    """Draw numbers of codebooks int32 [batch] in shuffled order, each within one item of its share.
+
+    Systematic sampling: one uniform offset for all bounds, so that the shares are met exactly on average. In a batch
+    with enough items, a rate without any takes one from the most common rate.
     """
     bounds = np.cumsum([0.0, *(share for _, share in spec.rates)]) * spec.batch_size + rng.random()
     bounds[-1] = bounds[0] + spec.batch_size
@@ -152,7 +150,7 @@ def _draw_item(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec) -> np.
 
 
 def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: int) -> np.ndarray:
-    """Draw two segments, of two groups where there are two, and add them; speech stays the louder one."""
+    """Draw two segments, from two groups if there are two, and add them; speech stays the louder one."""
     groups = corpus.train.groups
     second = corpus.train.draw_group(rng)
     if second == first:
@@ -168,7 +166,7 @@ def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: 
 def _draw_segment(
     rng: np.random.Generator, corpus: Corpus, files: FileSet, group: int, length: int
 ) -> np.ndarray:
-    """Draw `length` samples, float32 [time], of a group; quiet ones are drawn again a few times."""
+    """Draw `length` samples, float32 [time], from a group; draw again a few times if they are quiet."""
     for _ in range(1 + MAX_REDRAWS):
         file = files.draw_file(rng, group)
         if file.length >= length:
@@ -185,9 +183,9 @@ def _draw_segment(
 
 
 def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:
-    """Give fixed validation segments, float32 [count, time, 1], the groups by turns.
+    """Return fixed validation segments, float32 [count, time, 1], from each group in turn.
 
-    They come from the held-out files; from the others if nothing is held out (a corpus of one file).
+    They come from the held-out files, or from the training files if none is held out (a corpus of one file).
     """
     rng = np.random.default_rng(0)
     files = corpus.held_out or corpus.train
@@ -197,8 +195,8 @@ def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:
 
 
 @dataclass
-class _Pump:
-    """Draws batches in a thread. An exception takes the place of a batch and ends it."""
+class _Prefetcher:
+    """Draws batches in a thread; an exception takes the place of a batch and ends it."""
 
     corpus: Corpus
     spec: BatchSpec
@@ -207,11 +205,11 @@ class _Pump:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Fill the queue until told to stop."""
+        """Fill the queue until `stop` is set."""
         while not self.stop.is_set():
             try:
                 item: Batch | Exception = draw_batch(self.corpus, self.spec, self.step)
-            except Exception as error:  # handed on to the consumer, who raises it
+            except Exception as error:  # passed to the consumer, which raises it
                 item = error
             self.put(item)
             self.step += 1
@@ -219,7 +217,7 @@ class _Pump:
                 return
 
     def put(self, item: Batch | Exception) -> None:
-        """Wait for room in the queue, or for the stop."""
+        """Wait for room in the queue or for `stop`, and put the item there."""
         while not self.stop.is_set():
             try:
                 self.ready.put(item, timeout=0.1)
@@ -229,19 +227,19 @@ class _Pump:
 
 
 def prefetch(corpus: Corpus, spec: BatchSpec, first_step: int) -> Generator[Batch, None, None]:
-    """Give the batches from `first_step` on without end, drawn ahead by a thread; `close()` ends the thread.
+    """Yield the batches from `first_step` on without end, drawn ahead by a thread; `close()` ends the thread.
 
-    What `draw_batch` raises in the thread is raised here.
+    An exception from `draw_batch` in the thread is raised here.
     """
-    pump = _Pump(corpus, spec, first_step, queue.Queue(maxsize=3))
-    thread = threading.Thread(target=pump.run, name="batches", daemon=True)
+    prefetcher = _Prefetcher(corpus, spec, first_step, queue.Queue(maxsize=3))
+    thread = threading.Thread(target=prefetcher.run, name="batches", daemon=True)
     thread.start()
     try:
         while True:
-            item = pump.ready.get()
+            item = prefetcher.ready.get()
             if isinstance(item, Exception):
                 raise item
             yield item
     finally:
-        pump.stop.set()
+        prefetcher.stop.set()
         thread.join()

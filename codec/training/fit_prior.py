@@ -6,6 +6,7 @@ The prior (`codec.bitstream.prior`) gives the likelihood of each code in its con
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -82,18 +83,17 @@ def fit_prior(
     optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, beta_2=0.99, epsilon=1e-8)
     optimizer.exclude_from_weight_decay(network.undecayed)
     network.compile(optimizer)
-
-    def say_epoch(epoch: int, logs: dict[str, float]) -> None:
-        bits = logs["loss"] / codec.config.num_codebooks
-        say(f"prior: epoch {epoch + 1} of {recipe.epochs}, {bits:.2f} bits per code")
-
-    progress = keras.callbacks.LambdaCallback(on_epoch_end=say_epoch)
-    network.fit(batches, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=[progress])
+    for epoch in range(recipe.epochs):
+        for inputs in batches.epoch():
+            loss = network.train_on_batch(*inputs)
+        network.reset_metrics()
+        mean = float(loss) / codec.config.num_codebooks
+        say(f"prior: epoch {epoch + 1} of {recipe.epochs}, {mean:.2f} bits per code")
     bits = bits_by_codebook(network, batches)
     for count in codec.config.shipped_codebooks:
         found = f"{bits[:count].mean():.2f} of {codec.config.bits_per_code} bits per code"
         say(f"prior: {found} with {count} codebooks, on the training files")
-    return {**tables, **network.quantize(batches.context.limits())}
+    return {**tables, **network.to_integers(batches.context.limits())}
 
 
 def context_tables(codec: NumpyCodec) -> PriorArrays:
@@ -121,15 +121,15 @@ def similarity_order(codewords: np.ndarray) -> np.ndarray:
         halves = []
         for part in parts:
             centred = codewords[part] - codewords[part].mean(axis=0)
-            axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-            along = part[np.argsort(centred @ axis, kind="stable")]
+            coordinates = np.linalg.svd(centred, full_matrices=False)[0][:, 0]
+            along = part[np.argsort(coordinates, kind="stable")]
             halves += [along[: len(along) // 2], along[len(along) // 2 :]]
         parts = halves
     return np.concatenate(parts).astype(np.int16)
 
 
-class PriorBatches(keras.utils.PyDataset):
-    """Batches of contexts float32 [row, codebook, context] and codes int32 [row, codebook], shuffled in each epoch.
+class PriorBatches:
+    """Batches of contexts float32 [row, codebook, context] and codes int32 [row, codebook], in random order.
 
     A row is a frame. Its context for each codebook is that of a stream of one of the rates that use this codebook; all
     of these rates are equally frequent. A code is its place in the order of its codebook.
@@ -147,7 +147,6 @@ class PriorBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, tables: PriorArrays, codes: np.ndarray, rates: Sequence[int], batch_size: int) -> None:
-        super().__init__()
         scalars = int(tables["base_codebooks"]), int(tables["restart_frames"])
         self.context = Context(tables["codewords"], tables["prediction"], *scalars)
         self.codewords = np.take_along_axis(
@@ -163,23 +162,19 @@ class PriorBatches(keras.utils.PyDataset):
         self._generator = np.random.default_rng(SEED)
         self._draws = self._generator.random(len(rows))
         self._batch_size = min(batch_size, len(rows))
-        self.on_epoch_end()
 
     def __len__(self) -> int:
         return len(self.codes) // self._batch_size
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self.contexts(rows), self.codes[rows]
-
-    def on_epoch_end(self) -> None:
-        """Shuffle the rows."""
-        self._order = self._generator.permutation(len(self.codes))
+    def epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield all batches in a new random order; the rows that do not fill a batch are left out."""
+        order = self._generator.permutation(len(self.codes))
+        for rows in order[: len(self) * self._batch_size].reshape(-1, self._batch_size):
+            yield self.contexts(rows), self.codes[rows]
 
     def sample(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield batches of about SAMPLED_FRAMES frames in all, at least one."""
-        for index in range(min(len(self), -(-SAMPLED_FRAMES // self._batch_size))):
-            yield self[index]
+        """Yield random batches of about SAMPLED_FRAMES frames in all, at least one."""
+        return itertools.islice(self.epoch(), -(-SAMPLED_FRAMES // self._batch_size))
 
     def contexts(self, rows: np.ndarray) -> np.ndarray:
         """Return the contexts of some rows for every codebook, float32 [row, codebook, context]."""
@@ -208,9 +203,8 @@ class PriorBatches(keras.utils.PyDataset):
         base[:, count:] = 0
         rest[:, :count] = 0
         predicted = self._frames.predicted_base[rows, None]
-        return predicted + np.cumsum(base, axis=1, dtype=np.int16) - base, np.cumsum(
-            rest, axis=1, dtype=np.int16
-        ) - rest
+        sums = [np.cumsum(part, axis=1, dtype=np.int16) - part for part in (base, rest)]
+        return predicted + sums[0], sums[1]
 
 
 def frame_contexts(context: Context, codes: np.ndarray) -> FrameContext:

@@ -129,7 +129,9 @@ def fit_quantizer(quantizer: PredictiveQuantizer, latents: np.ndarray, iteration
 def _quantized_bases(quantizer: PredictiveQuantizer, latents: np.ndarray) -> np.ndarray:
     """Return the base of each frame after quantization, [segment, frame, base_dim]."""
     state = quantizer.initial_state(len(latents))
-    bases: np.ndarray = ops.convert_to_numpy(quantizer.encode_base(latents, state, quantizer.base_codebooks)[0])
+    bases: np.ndarray = ops.convert_to_numpy(
+        quantizer.encode_base(latents, state, quantizer.base_codebooks)[0]
+    )
     return bases
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in a long run: it waits while something is under way that must not be cut in two."""
+"""Ctrl-C in a long run: it waits while work is in progress that must be completed."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from typing import Self
 
 
 class Interrupts:
-    """Holds KeyboardInterrupt back where the program asks for it.
+    """Defers KeyboardInterrupt where the program asks for it.
 
         with Interrupts(say) as interrupts:
-            ...                        # Ctrl-C raises KeyboardInterrupt at once, as ever
-            with interrupts.held():
-                ...                    # runs to its end, and only then KeyboardInterrupt is raised
+            ...                        # Ctrl-C raises KeyboardInterrupt immediately, as usual
+            with interrupts.deferred():
+                ...                    # runs to its end; KeyboardInterrupt is raised only then
 
-    This is about every signal that would raise KeyboardInterrupt by Python's own handler: SIGINT, and SIGTERM where
+    It applies to every signal for which Python's own handler would raise KeyboardInterrupt: SIGINT, and SIGTERM where
     the program has set it so. Outside the main thread nothing changes.
+
+    Attributes:
+        pending: True after an interrupt that is still deferred; other code may set it to request one.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
-        self.numbers: list[int] = []
-        self.holding = self.waiting = False
+        self.signals: list[int] = []
+        self.deferring = self.pending = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            wanted = (signal.SIGINT, signal.SIGTERM)
-            self.numbers = [n for n in wanted if signal.getsignal(n) is signal.default_int_handler]
-        for number in self.numbers:
-            signal.signal(number, self._arrived)
+            candidates = (signal.SIGINT, signal.SIGTERM)
+            self.signals = [n for n in candidates if signal.getsignal(n) is signal.default_int_handler]
+        for number in self.signals:
+            signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in self.numbers:
+        for number in self.signals:
             signal.signal(number, signal.default_int_handler)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Run what stands inside to its end; raises KeyboardInterrupt after it if one came meanwhile."""
-        self.holding = True
+    def deferred(self) -> Iterator[None]:
+        """Run the body to its end; then raise KeyboardInterrupt if an interrupt arrived meanwhile."""
+        self.deferring = True
         try:
             yield
         finally:
-            self.holding = False
-        if self.waiting:
-            self.waiting = False
+            self.deferring = False
+        if self.pending:
+            self.pending = False
             raise KeyboardInterrupt
 
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        if not self.holding:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.deferring:
             raise KeyboardInterrupt
-        if not self.waiting:
-            self.waiting = True
-            with contextlib.suppress(RuntimeError):  # in the middle of a write to the same stream
+        if not self.pending:
+            self.pending = True
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the signal came in the middle of a write to the same stream
                 self.say("stopping after this step")

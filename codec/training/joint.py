@@ -1,14 +1,18 @@
-"""The joint stage: encoder, quantizer and decoder are trained together, with the warm-up before it.
+"""The warm-up and the joint stage, which train encoder, quantizer and decoder together.
 
-batch -> forward -> losses -> gradient -> optimizer -> moving averages -> codebooks, statistics
+    batch -> forward -> losses -> gradient -> optimizer -> moving averages -> codebooks, statistics
+
+In the warm-up, noise on the latents stands for the quantizer, whose codebooks do not exist yet.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from codec.network.codebook import Averages
@@ -16,138 +20,156 @@ from codec.network.codec import Codec
 from codec.network.encoder import Moments, moments
 from codec.network.quantizer import Movement
 from codec.network.streaming import Tensor
-from codec.presets import named_weights
-from codec.training import losses, pitch
-from codec.training.parameters import Trainee, others
+from codec.network.weights import named_weights
+from codec.training.data import Batch
+from codec.training.initialization import initialize_codebooks, initialize_linear_paths
+from codec.training.parameters import FlatParameters, frozen_variables
+from codec.training.progress import JOINT, WARM_UP
 from codec.training.recipe import Recipe
+from codec.training.reconstruction import ALTERNATING_SCALES, decode, pitch_loss, spectral_losses
 from codec.training.replicas import first_over_replicas, mean_over_replicas, sum_over_replicas
-from codec.training.steps import Arrays, Differentiate, Report
+from codec.training.steps import Differentiate, StepInputs, StepResult, mean_losses, plain_inputs
 
 STATISTICS_DECAY = 0.99
 BETAS = (0.9, 0.99)  # of Adam
-SCALES_IN_TURN = ((0, 2, 4), (1, 3, 5))  # half of the log-mel windows at one step, the others at the next
 
 
-class Moved(NamedTuple):
-    """What moves outside the gradient after a step."""
+class Observations(NamedTuple):
+    """What a step observes to update statistics and codebooks, which have no gradient.
 
-    latents: Any  # [batch, frame, latent_dim]
-    movement: Movement | None  # of the codebooks; none in the warm-up
+    latents:  [batch, frame, latent_dim]
+    movement: of the codebooks; None in the warm-up
+    """
+
+    latents: Any
+    movement: Movement | None
+
+
+class Channel(NamedTuple):
+    """What the decoder receives in place of the latents, with the commitment loss [] and the codebooks' movement."""
+
+    received: Tensor
+    commitment: Tensor
+    movement: Movement | None
 
 
 class JointStage:
-    """All weights of a codec in training; in the warm-up with noise in the quantizer's place."""
+    """Trains all weights of a codec."""
 
-    def __init__(self, codec: Codec, recipe: Recipe) -> None:
+    name = JOINT
+
+    def __init__(self, codec: Codec, recipe: Recipe, parameters: FlatParameters | None = None) -> None:
+        """Train `parameters` on, or new ones made from the codec's weights."""
         self.codec, self.recipe = codec, recipe
-        self.trainee = Trainee(codec.trainable_variables, BETAS)
+        self.parameters = parameters or FlatParameters(codec.trainable_variables, BETAS)
 
     def state(self) -> dict[str, keras.Variable]:
+        """Return master, average, optimizer, and every weight of the codec, statistics included."""
         weights = named_weights(self.codec)
-        return {**self.trainee.state(), **{f"weights.{name}": weight for name, weight in weights.items()}}
+        return {
+            **self.parameters.state(),
+            **{f"weights.{name}": weight for name, weight in weights.items()},
+        }
+
+    def inputs(self, batch: Batch) -> StepInputs:
+        """Return the batch; this stage needs no random numbers of its own."""
+        return plain_inputs(batch, self.codec.config.hop_length)
 
     def step(
-        self, parts: list[Arrays], turn: int, learning_rate: Tensor, differentiate: Differentiate
-    ) -> Report:
-        recipe, scales = self.recipe, SCALES_IN_TURN[turn]
-        gradient, (figures, moved) = differentiate(
-            lambda master: self.loss(master, parts, scales), self.trainee.master.value
+        self, halves: list[StepInputs], parity: int, learning_rate: Tensor, differentiate: Differentiate
+    ) -> StepResult:
+        """Update the weights by the gradient, then statistics and codebooks by what the step observed."""
+        recipe, scales = self.recipe, ALTERNATING_SCALES[parity]
+        gradient, (losses, observed) = differentiate(
+            lambda master: self.loss(master, halves, scales), self.parameters.master.value
         )
-        norm = self.trainee.learn(gradient, learning_rate, recipe.gradient_norm, recipe.averaging)
-        found = Moments(*mean_over_replicas(tuple(moments(moved.latents))))
-        self.codec.encoder.standardize.update(found, STATISTICS_DECAY)
-        if moved.movement is not None:
-            self.codec.quantizer.update(over_replicas(moved.movement))
-        return Report(figures, norm)
+        norm = self.parameters.update(gradient, learning_rate, recipe.gradient_norm, recipe.averaging)
+        statistics = Moments(*mean_over_replicas(tuple(moments(observed.latents))))
+        self.codec.encoder.standardize.update(statistics, STATISTICS_DECAY)
+        if observed.movement is not None:
+            self.codec.quantizer.update(merge_replicas(observed.movement))
+        return StepResult(losses, norm)
 
     def loss(
-        self, master: Tensor, parts: list[Arrays], scales: tuple[int, ...]
-    ) -> tuple[Tensor, tuple[dict[str, Tensor], Moved]]:
-        """The mean loss of the parts of a batch as a function of the master vector; figures, and what moves."""
-        mapping = self.trainee.mapping(master) + others(self.codec, self.trainee.weights)
-        with keras.StatelessScope(mapping):
-            outcomes = [forward(self.codec, self.recipe, part, scales) for part in parts]
-        total = sum(outcome[0] for outcome in outcomes) / len(parts)
-        figures = {name: sum(one[1][name] for one in outcomes) / len(parts) for name in outcomes[0][1]}
-        return total, (figures, merge([outcome[2] for outcome in outcomes]))
+        self, master: Tensor, halves: list[StepInputs], scales: tuple[int, ...]
+    ) -> tuple[Tensor, tuple[dict[str, Tensor], Observations]]:
+        """Return the mean loss of the halves as a function of the master vector, its parts, and the observations."""
+        values = self.parameters.split(master) + frozen_variables(self.codec, self.parameters.weights)
+        with keras.StatelessScope(values):
+            outcomes = [self._forward(half, scales) for half in halves]
+        total = sum(outcome[0] for outcome in outcomes) / len(halves)
+        losses = mean_losses([outcome[1] for outcome in outcomes])
+        return total, (losses, merge_halves([outcome[2] for outcome in outcomes]))
+
+    def _forward(
+        self, inputs: StepInputs, scales: tuple[int, ...]
+    ) -> tuple[Tensor, dict[str, Tensor], Observations]:
+        """Return the weighted sum of all losses on a batch, each of them by name, and the observations."""
+        codec, recipe = self.codec, self.recipe
+        latents, _ = codec.encoder.step(inputs.audio, codec.encoder.initial_state(ops.shape(inputs.audio)[0]))
+        received, commitment, movement = self._transmit(latents, inputs)
+        decoded = decode(codec, received, inputs)
+        mel, phase = spectral_losses(codec, recipe, inputs, decoded.audio, scales)
+        pitch = pitch_loss(codec, inputs, decoded)
+        total = recipe.mel_weight * mel + recipe.complex_weight * phase
+        total = total + recipe.commitment_weight * commitment + recipe.pitch_weight * pitch
+        losses = {"mel": mel, "complex": phase, "commitment": commitment, "pitch": pitch}
+        return total, losses, Observations(ops.stop_gradient(latents), movement)
+
+    def _transmit(self, latents: Tensor, inputs: StepInputs) -> Channel:
+        """Quantize the latents, each item with its number of codebooks."""
+        quantized = self.codec.quantizer.quantize_latents(latents, inputs.num_codebooks)
+        return Channel(quantized.quantized, quantized.commitment, quantized.movement)
 
 
-def forward(
-    codec: Codec, recipe: Recipe, arrays: Arrays, scales: tuple[int, ...]
-) -> tuple[Tensor, dict[str, Tensor], Moved]:
-    """Losses of one batch; with latent noise in the quantizer's place where the batch brings some."""
-    count = ops.shape(arrays.audio)[0]
-    latents, _ = codec.encoder.step(arrays.audio, codec.encoder.initial_state(count))
-    if arrays.latent_noise.shape[1]:
-        received, commitment, movement = latents + arrays.latent_noise, ops.zeros(()), None
-    else:
-        received, commitment, _, movement = codec.quantizer.quantize_latents(latents, arrays.num_codebooks)
-    decoded = decode(codec, received, arrays)
-    mel, phase = spectral_losses(codec, recipe, arrays, decoded.audio, scales)
-    tonal = pitch_loss(codec, arrays, decoded)
-    total = recipe.mel_weight * mel + recipe.complex_weight * phase + recipe.commitment_weight * commitment
-    total = total + recipe.pitch_weight * tonal
-    figures = {"mel": mel, "complex": phase, "commitment": commitment, "pitch": tonal}
-    return total, figures, Moved(ops.stop_gradient(latents), movement)
+class WarmUpStage(JointStage):
+    """Trains encoder and decoder with noise in the quantizer's place; it begins and ends with an initialization."""
+
+    name = WARM_UP
+
+    def begin(self, audio: Iterable[np.ndarray], say: Callable[[str], None]) -> None:
+        """Set the linear paths of the codec from the principal components of segments [batch, time, 1]."""
+        say("initializing the linear paths from the principal components of the audio")
+        envelope, phase = initialize_linear_paths(self.codec, audio)
+        say(f"principal components: {envelope:.1%} of the envelope, {phase:.1%} of the phase kept")
+        self.parameters.read_weights()
+
+    def end(self, audio: Iterable[np.ndarray], say: Callable[[str], None]) -> None:
+        """Set the codebooks by k-means on the latents of segments [batch, time, 1]."""
+        say("initializing the codebooks by k-means, a few minutes")
+        self.parameters.write_back(self.parameters.master)
+        initialize_codebooks(self.codec, audio, self.recipe.kmeans_iterations, self.recipe.seed)
+
+    def inputs(self, batch: Batch) -> StepInputs:
+        """Return the batch with noise of the variance that stands for each item's number of codebooks."""
+        inputs = plain_inputs(batch, self.codec.config.hop_length)
+        shape = (inputs.kept_frames.shape[1], self.codec.config.latent_dim)
+        noise = [np.random.default_rng(seed).standard_normal(shape, np.float32) for seed in batch.seeds]
+        variances = [self.recipe.noise_variance(int(count)) for count in batch.num_codebooks]
+        scale = np.sqrt(variances).astype(np.float32)[:, None, None]
+        return inputs._replace(latent_noise=np.stack(noise) * scale)
+
+    def _transmit(self, latents: Tensor, inputs: StepInputs) -> Channel:
+        """Add the noise to the latents."""
+        return Channel(latents + inputs.latent_noise, ops.zeros(()), None)
 
 
-class Decoded(NamedTuple):
-    """What the decoder makes of a batch."""
-
-    audio: Any  # [batch, time - latency], aligned with the source's first samples
-    pitch_logits: Any  # [batch, spectral frame, PITCHES + 1]
-
-
-def decode(codec: Codec, latents: Tensor, arrays: Arrays) -> Decoded:
-    """Decode latents from silence, without the emphasis."""
-    decoder = codec.decoder
-    *network, head, overlap = decoder.initial_state(ops.shape(arrays.audio)[0], arrays.noise_start)
-    features, _ = decoder.features(latents, network)
-    spectrum, _ = decoder.head.step(features, head)
-    audio, _ = decoder.synthesis.step(spectrum, overlap)
-    return Decoded(audio[:, codec.latency :, 0], decoder.head.pitch_logits(features))
+def merge_halves(halves: list[Observations]) -> Observations:
+    """Return the observations of the halves of a batch as one."""
+    latents = ops.concatenate([half.latents for half in halves])
+    movements = [half.movement for half in halves if half.movement is not None]
+    return Observations(latents, functools.reduce(_add_movements, movements) if movements else None)
 
 
-def pitch_loss(codec: Codec, arrays: Arrays, decoded: Decoded) -> Tensor:
-    """How far the decoder's pitch is from the source's; decoded frame t is centred on the first sample of its block."""
-    config = codec.config
-    scores, energy = pitch.pitch_scores(arrays.audio[..., 0], config.sample_rate, config.spectral_hop)
-    return pitch.pitch_loss(scores, energy, decoded.pitch_logits)
-
-
-def source(codec: Codec, arrays: Arrays) -> Tensor:
-    """What `decode` is compared with."""
-    return arrays.audio[:, : -codec.latency, 0]
-
-
-def spectral_losses(
-    codec: Codec, recipe: Recipe, arrays: Arrays, decoded: Tensor, scales: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
-    """Distance of mel spectra, as if of all windows, and the complex term; means over the batch."""
-    reference, rate = source(codec, arrays), codec.config.sample_rate
-    log, loudness = losses.mel_distances(reference, decoded, rate, scales)
-    mel = recipe.loudness_share * loudness + (1 - recipe.loudness_share) * log
-    mel = len(losses.MEL_SECONDS) / len(scales) * ops.mean(mel)
-    cutoffs = losses.complex_cutoffs(arrays.num_codebooks)
-    return mel, ops.mean(losses.complex_distances(reference, decoded, rate, cutoffs))
-
-
-def merge(parts: list[Moved]) -> Moved:
-    """What the parts of a batch moved, as one."""
-    latents = ops.concatenate([part.latents for part in parts])
-    movements = [part.movement for part in parts if part.movement is not None]
-    return Moved(latents, functools.reduce(_merge_movements, movements) if movements else None)
-
-
-def _merge_movements(first: Movement, second: Movement) -> Movement:
-    """Counts add up; candidates are the first's where it counted any row for a codebook."""
+def _add_movements(first: Movement, second: Movement) -> Movement:
+    """Add the counts; take the candidates of the first half for each codebook where it counted any row."""
     counted = ops.sum(first.batch.counts, axis=-1) > 0
     batch = Averages(first.batch.counts + second.batch.counts, first.batch.sums + second.batch.sums)
     return Movement(batch, ops.where(counted[:, None, None], first.fresh, second.fresh))
 
 
-def over_replicas(movement: Movement) -> Movement:
-    """The same over the replicas of a step: sums of what they counted, and candidates of the first that counted any."""
+def merge_replicas(movement: Movement) -> Movement:
+    """Add the counts of all replicas; take the candidates of the first replica that counted any row."""
     counted = ops.sum(movement.batch.counts, axis=-1) > 0
     return Movement(
         Averages(*sum_over_replicas(tuple(movement.batch))), first_over_replicas(movement.fresh, counted)

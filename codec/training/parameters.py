@@ -13,17 +13,17 @@ from codec.network.streaming import Tensor
 from codec.training.replicas import mean_over_replicas
 
 
-class Trainee:
-    """Some weights of a model, being trained.
+class FlatParameters:
+    """Some weights of a model, trained as one vector.
 
-    They live in one vector, `master`: one gradient, one optimizer step and one moving average instead of some hundred
-    of each. `settle` copies it, or the average, back into the weights themselves.
+    One vector needs one gradient, one optimizer step and one moving average instead of some hundred of each.
+    `write_back` copies the vector, or its average, back into the weights.
 
     Attributes:
-        weights: those of the model; their values are those of the last `settle`.
-        master: float32 [weights].
-        average: float32 [weights], the moving average: what ships.
-        optimizer: knows one variable, the master.
+        weights: the weights of the model, as `write_back` left them.
+        master: float32 [weights], the vector that the optimizer changes.
+        average: float32 [weights], the moving average of `master`, which is what ships.
+        optimizer: Adam, with one variable.
     """
 
     def __init__(self, weights: list[keras.Variable], betas: tuple[float, float]) -> None:
@@ -34,31 +34,39 @@ class Trainee:
         self.average = keras.Variable(zeros, trainable=False, dtype="float32", name="average")
         self.optimizer = keras.optimizers.Adam(1e-3, beta_1=betas[0], beta_2=betas[1])
         self.optimizer.build([self.master])
-        self.gather()
+        self.read_weights()
 
-    def gather(self) -> None:
-        """Take master and average from the weights."""
+    def read_weights(self) -> None:
+        """Set `master` and `average` to the values of the weights."""
         values = [np.ravel(ops.convert_to_numpy(weight.value)) for weight in self.weights]
         self.master.assign(np.concatenate(values))
         self.average.assign(self.master.value)
 
-    def settle(self, vector: keras.Variable) -> None:
-        """Put `master` or `average` into the weights."""
-        for weight, value in self.mapping(vector.value):
+    def write_back(self, vector: keras.Variable) -> None:
+        """Set the weights to the values of `master` or `average`."""
+        for weight, value in self.split(vector.value):
             weight.assign(value)
 
-    def mapping(self, vector: Tensor) -> list[tuple[keras.Variable, Tensor]]:
-        """Each weight with its piece of a vector, for a `keras.StatelessScope`."""
+    def split(self, vector: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        """Return each weight with its part of a vector, as `keras.StatelessScope` takes them."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        parts = ops.split(vector, [int(end) for end in ends[:-1]])
-        pieces = [ops.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return list(zip(self.weights, pieces, strict=True))
+        pieces = ops.split(vector, [int(end) for end in ends[:-1]])
+        shaped = [ops.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+        return list(zip(self.weights, shaped, strict=True))
 
-    def learn(self, gradient: Tensor, learning_rate: Tensor, limit: float, averaging: float) -> Tensor:
-        """One step of the optimizer on a gradient clipped to the norm `limit`; returns its norm before clipping.
+    def update(self, gradient: Tensor, learning_rate: Tensor, limit: float, averaging: float) -> Tensor:
+        """Take one step of the optimizer and move the average.
 
-        The gradient is the mean over the replicas first. `optimizer.apply` would merge gradients only after they were
-        clipped, so this calls what it would.
+        `optimizer.apply` would merge the gradients of replicas only after clipping, so this calls what it would call.
+
+        Args:
+            gradient: [weights], on this replica; the mean over the replicas is applied.
+            learning_rate: of this step.
+            limit: greatest norm of the gradient; a longer one is clipped.
+            averaging: decay of the moving average; smaller in the first steps.
+
+        Returns:
+            The norm of the gradient before clipping.
         """
         gradient, norm = clip(mean_over_replicas(gradient), limit)
         self.optimizer.update_step(gradient, self.master, learning_rate)
@@ -69,22 +77,24 @@ class Trainee:
         return norm
 
     def state(self, prefix: str = "") -> dict[str, keras.Variable]:
-        """Every variable that `learn` changes, by name."""
+        """Return every variable that `update` changes, by name."""
         optimizer = {f"optimizer.{i}": variable for i, variable in enumerate(self.optimizer.variables)}
         named: dict[str, Any] = {"master": self.master, "average": self.average, **optimizer}
         return {prefix + name: variable for name, variable in named.items()}
 
 
 def clip(gradient: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """Scale a gradient to a norm of at most `limit`; also returns the norm before."""
+    """Scale a gradient to a norm of at most `limit`; return it and its norm before."""
     norm = ops.sqrt(ops.sum(ops.square(gradient)))
     return gradient * ops.minimum(1.0, limit / (norm + 1e-12)), norm
 
 
-def others(model: keras.Model, weights: list[keras.Variable]) -> list[tuple[keras.Variable, Tensor]]:
-    """The variables of a model that are not among `weights`, with their present values.
+def frozen_variables(
+    model: keras.Model, trained: list[keras.Variable]
+) -> list[tuple[keras.Variable, Tensor]]:
+    """Return the variables of a model that are not trained, with their present values.
 
-    A `keras.StatelessScope` inside another one does not see what that one holds, so the inner must be given all.
+    A `keras.StatelessScope` inside another one does not see the values of the outer one, so it must be given all.
     """
-    trained = {id(weight) for weight in weights}
-    return [(w, ops.convert_to_tensor(w)) for w in model.variables if id(w) not in trained]
+    ids = {id(weight) for weight in trained}
+    return [(w, ops.convert_to_tensor(w)) for w in model.variables if id(w) not in ids]

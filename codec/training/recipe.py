@@ -1,4 +1,4 @@
-"""How a model is trained: each stage's numbers in one frozen record."""
+"""The settings of a training run, as frozen dataclasses: one for the whole run and one for each special stage."""
 
 from __future__ import annotations
 
@@ -7,81 +7,121 @@ from typing import Any
 
 import numpy as np
 
-WARM_UP_CODEBOOKS = (3, 6, 12, 24)  # those that the variances of Recipe.warm_up_noise stand for
+WARM_UP_CODEBOOKS = (3, 6, 12, 24)  # the numbers of codebooks that Recipe.warm_up_noise simulates
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuning:
-    """The decoder stage: the decoder alone against discriminators, on frozen codes."""
+class AdversarialRecipe:
+    """The adversarial stage: the decoder alone learns against discriminators, while the codes stay as they are.
 
-    part: float = 0.3  # of the steps or hours; 0 leaves the stage out
+    Attributes:
+        share: share of the steps or hours, 0 to 1; 0 leaves the stage out.
+        learning_rate: of the decoder, at the beginning.
+        final_learning_rate: of the decoder, at the end.
+        discriminator_rate: learning rate of the discriminators, as a multiple of the decoder's.
+        head_start: discriminator steps after which the decoder reaches its full learning rate.
+        discriminator_shares: share of the discriminators in the gradient, beside the spectral losses: with the fewest
+            shipped codebooks, and with all of them. More bits leave less to invent, so the share falls.
+        feature_weight: weight of the feature distance relative to the adversarial loss.
+        crop_seconds: length of the crop of each segment that the discriminators see.
+        windows: seconds, one discriminator for each.
+        frequency_limit: Hz; the discriminators see nothing above.
+        channels: channels of their convolutions.
+        erasure_probability: share of the segments that lose a run of frames.
+        max_erased_frames: greatest length of such a run.
+        max_distance_rise: factor by which the held-out log-mel distance may grow before the stage ends.
+    """
+
+    share: float = 0.3
     learning_rate: float = 5e-5
     final_learning_rate: float = 5e-6
-    discriminator_rate: float = 4.0  # times the decoder's
-    head_start: int = 200  # steps of the discriminators after which the decoder's learning rate is whole
-    # Of the discriminators in the pull on the decoded audio, beside the spectral losses: with the fewest codebooks that
-    # ship, and with all of them. The more bits tell of the source, the less is left to invent.
-    shares: tuple[float, float] = (0.4, 0.2)
-    feature_weight: float = 2.0  # of the feature distance, beside the adversarial loss
-    crop_seconds: float = 0.75  # that the discriminators see of each segment
-    windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)  # seconds
-    limit: float = 12000.0  # Hz; the discriminators see nothing above
-    widths: tuple[int, ...] = (32, 64, 64, 64)  # channels of their convolutions
-    erasure: float = 0.1  # share of the segments that lose some frames in a row
-    erased_frames: int = 5  # at most
-    greatest_rise: float = 1.25  # of the held-out log-mel distance: beyond it the stage ends
+    discriminator_rate: float = 4.0
+    head_start: int = 200
+    discriminator_shares: tuple[float, float] = (0.4, 0.2)
+    feature_weight: float = 2.0
+    crop_seconds: float = 0.75
+    windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)
+    frequency_limit: float = 12000.0
+    channels: tuple[int, ...] = (32, 64, 64, 64)
+    erasure_probability: float = 0.1
+    max_erased_frames: int = 5
+    max_distance_rise: float = 1.25
 
     def __post_init__(self) -> None:
-        for name in ("part", "shares", "erasure"):
+        for name in ("share", "discriminator_shares", "erasure_probability"):
             if not np.all(np.abs(np.subtract(getattr(self, name), 0.5)) <= 0.5):
                 raise ValueError(f"`{name}` must lie between 0 and 1, found {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class PriorRecipe:
-    """How the prior is fitted in the end; a few minutes on two cores."""
+    """The fit of the prior after the last stage; it takes a few minutes on two cores.
 
-    frames: int = 600_000  # to learn from
-    chunk_seconds: int = 2  # no context reaches beyond it
-    chunks_per_segment: int = 3  # coded in a row
+    Attributes:
+        frames: code frames to learn from.
+        chunk_seconds: length of a chunk; no context reaches beyond it.
+        chunks_per_segment: chunks that are encoded in a row.
+        epochs: passes over the frames.
+        batch_size: frames.
+        learning_rate: at the beginning; it falls to 0 along a cosine.
+        weight_decay: of the kernels, as a share of the learning rate.
+        wide: units of the first hidden layer.
+        narrow: units of the second hidden layer.
+    """
+
+    frames: int = 600_000
+    chunk_seconds: int = 2
+    chunks_per_segment: int = 3
     epochs: int = 3
-    batch_size: int = 512  # frames
+    batch_size: int = 512
     learning_rate: float = 4e-3
-    decay: float = 0.2  # of the weights, in the rate of learning
-    wide: int = 256  # hidden units of the first layer
-    narrow: int = 64  # and of the second
+    weight_decay: float = 0.2
+    wide: int = 256
+    narrow: int = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Warm-up without a quantizer, k-means, encoder, quantizer and decoder together; then the decoder alone.
+    """A whole run: warm-up without a quantizer, joint stage, adversarial stage, prior.
 
-    The last two stages take `steps` steps in all, or, where that is 0, `hours` of training.
+    The joint and the adversarial stage take `steps` steps together, or `hours` of training if `steps` is 0.
+
+    Attributes:
+        batch_size: segments.
+        warm_up_noise: variances of noise on latents of unit variance, one for each of WARM_UP_CODEBOOKS.
+        initial_frames: code frames for the principal components and for k-means.
+        rise_steps: steps over which the learning rate rises at the beginning of a stage.
+        gradient_norm: greatest norm of a gradient, over all weights together; longer ones are clipped to it.
+        loudness_share: share of the loudness distance in the mel distance.
+        averaging: decay of the moving average of the weights, which is what ships.
+        held_out_seconds: length of a validation segment.
+        max_setbacks: consecutive steps without a finite gradient after which training gives up.
     """
 
     steps: int = 0
     hours: float = 1.0
-    batch_size: int = 8  # segments
+    batch_size: int = 8
     segment_seconds: float = 2.0
     seed: int = 0
     warm_up_steps: int = 100
-    # Variance of the noise on unit-variance latents that stands for each of WARM_UP_CODEBOOKS.
     warm_up_noise: tuple[float, float, float, float] = (0.65, 0.42, 0.20, 0.05)
-    start_frames: int = 100_000  # code frames for the principal components and for k-means
+    initial_frames: int = 100_000
     kmeans_iterations: int = 6
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
-    rise_steps: int = 200  # of the learning rate at the start
-    weight_decay: float = 0.01
-    gradient_norm: float = 1.0  # gradients are clipped to this, over all weights together
+    rise_steps: int = 200
+    gradient_norm: float = 1.0
     mel_weight: float = 1.0
-    loudness_share: float = 0.5  # of the mel distance; with none PESQ-WB and ESTOI were lower at every rate
-    complex_weight: float = 3.0  # half and twice as much sounded worse by most measures
+    loudness_share: float = 0.5
+    complex_weight: float = 3.0
     commitment_weight: float = 0.05
     pitch_weight: float = 0.1
-    averaging: float = 0.999  # of the weights that ship
+    averaging: float = 0.999
     checkpoint_minutes: float = 5.0
-    tuning: Tuning = Tuning()
+    held_out_seconds: float = 4.0
+    held_out_segments: int = 24
+    max_setbacks: int = 10
+    adversarial: AdversarialRecipe = AdversarialRecipe()
     prior: PriorRecipe = PriorRecipe()
 
     def __post_init__(self) -> None:
@@ -92,21 +132,32 @@ class Recipe:
             raise ValueError(f"need a batch of 1 or more and segments of 0.5 s or more, found {found}")
 
     def noise_variance(self, num_codebooks: int) -> float:
-        """Variance of the warm-up's noise that stands for this many codebooks: linear in their logarithm between."""
+        """Return the variance of the warm-up noise that stands for a number of codebooks.
+
+        It is linear in the logarithm of that number between the entries of WARM_UP_CODEBOOKS.
+        """
         known = np.log(WARM_UP_CODEBOOKS)
         return float(np.interp(np.log(num_codebooks), known, self.warm_up_noise))
 
 
 def recipe_for(device: str, **changes: Any) -> Recipe:
-    """The recipe for a "cpu" or a "gpu", with some of its fields changed; raises ValueError for another device."""
+    """Return the recipe for a device, with some fields of `Recipe` changed.
+
+    Args:
+        device: "cpu" or "gpu".
+        **changes: new values by the names of the fields.
+
+    Raises:
+        ValueError: there is no recipe for this device.
+    """
     if device == "cpu":
         return Recipe(**changes)
     if device == "gpu":
-        tuning = Tuning(
+        adversarial = AdversarialRecipe(
             windows=tuple(samples / 48000 for samples in (4096, 2048, 1024, 512, 256)),
-            widths=(32, 64, 128, 128),
-            limit=24000.0,
+            channels=(32, 64, 128, 128),
+            frequency_limit=24000.0,
             crop_seconds=1.5,
         )
-        return dataclasses.replace(Recipe(batch_size=64, tuning=tuning), **changes)
+        return dataclasses.replace(Recipe(batch_size=64, adversarial=adversarial), **changes)
     raise ValueError(f"there are recipes for cpu and gpu, found {device}")

@@ -1,11 +1,11 @@
-"""Several devices and machines that train one model: replicas, each with an equal part of every batch.
+"""Replicas: several devices and machines that train one model, each with an equal part of every batch.
 
-On TensorFlow `tf.distribute` does it: MirroredStrategy for the GPUs of one machine, MultiWorkerMirroredStrategy for
-the processes that the environment variable TF_CONFIG lists. At every step gradients, codebook counts and statistics
-are merged, so all replicas hold the same weights. Random numbers belong to the items of a batch, so these are the
-weights of one process that has the whole batch, but for rounding.
+On TensorFlow `tf.distribute` connects them: MirroredStrategy for the GPUs of one machine, MultiWorkerMirroredStrategy
+for the processes that the environment variable TF_CONFIG lists. Every step merges gradients, codebook counts and
+statistics, so all replicas hold the same weights. Random numbers belong to the items of a batch. So the weights are
+those of one process with the whole batch, except for rounding.
 
-On JAX the devices of one machine share each batch by sharding, see `JaxStepper`; several machines do not.
+On JAX the devices of one machine share each batch by sharding, see `JaxStepper`; several machines are not supported.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from keras import ops
 
 from codec.errors import CodecError
 from codec.network.streaming import Tensor
-from codec.training.data import WHOLE, Part
+from codec.training.data import WHOLE_BATCH, Shard
 
 
 class Replicas:
-    """This process alone. What several would have to agree on, it decides.
+    """A single process that trains alone; the base class of several.
 
     Attributes:
-        part: of each batch, this process's.
-        count: of replicas; `part.total` is that of processes, which may have several devices each.
-        chief: whether this process writes the files. The others read them, so they must see the same folders.
+        shard: the part of each batch that this process draws; `shard.total` is the number of processes.
+        count: number of replicas; a process may have several devices, which are a replica each.
+        chief: True for the process that writes the files. The others read them, so they must see the same folders.
     """
 
-    def __init__(self, part: Part = WHOLE, count: int = 1, chief: bool = True) -> None:
-        self.part, self.count, self.chief = part, count, chief
+    def __init__(self, shard: Shard = WHOLE_BATCH, count: int = 1, chief: bool = True) -> None:
+        self.shard, self.count, self.chief = shard, count, chief
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where variables that the replicas share are made, and their steps."""
+        """Return the scope in which to make shared variables and their steppers."""
         return contextlib.nullcontext()
 
     def total(self, *values: float) -> list[float]:
-        """Sums over the processes. All must call it, and each waits for the others."""
+        """Return sums over the processes. All must call it, and each waits for the others."""
         return list(values)
 
     def of_chief(self, value: float) -> float:
-        """The chief's value, on all processes."""
+        """Return the chief's value in all processes."""
         return self.total(value if self.chief else 0.0)[0]
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
-        """Let the chief do what stands inside, then the others."""
+        """Let the chief run the body first, then the others."""
         if not self.chief:
             self.total(0.0)
         yield
@@ -59,24 +59,26 @@ class Replicas:
 
 
 class StrategyReplicas(Replicas):
-    """Those of a `tf.distribute` strategy."""
+    """The replicas of a `tf.distribute` strategy."""
 
     def __init__(self, strategy: Any) -> None:
         self.strategy = strategy
         numbers = strategy.experimental_local_results(self._each(float))
         count, local = strategy.num_replicas_in_sync, len(numbers)
         self.first = int(numbers[0])
-        super().__init__(Part(self.first // local, count // local), count, self.first == 0)
+        super().__init__(Shard(self.first // local, count // local), count, self.first == 0)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the scope of the strategy."""
         return self.strategy.scope()
 
     def total(self, *values: float) -> list[float]:
+        """Return sums over the processes; the first replica of each contributes."""
         given = self._each(lambda number: [value * (number == self.first) for value in values])
         return [float(value) for value in self.strategy.reduce("SUM", given, axis=None)]
 
     def _each(self, value: Any) -> Any:
-        """A tensor, float64, for each replica of this process, by its number."""
+        """Return a float64 tensor for each replica of this process, made from its number."""
         import tensorflow as tf
 
         return self.strategy.experimental_distribute_values_from_function(
@@ -85,10 +87,10 @@ class StrategyReplicas(Replicas):
 
 
 def find_replicas() -> Replicas:
-    """Those that TF_CONFIG and the machine offer. To be called before anything else on TensorFlow.
+    """Return the replicas that TF_CONFIG and the machine offer; call it before anything else on TensorFlow.
 
     Raises:
-        CodecError: what TF_CONFIG says cannot be used.
+        CodecError: TF_CONFIG is invalid, or the processes it lists cannot be reached.
     """
     if keras.backend.backend() != "tensorflow":
         return Replicas()
@@ -98,28 +100,30 @@ def find_replicas() -> Replicas:
         try:
             return StrategyReplicas(tf.distribute.MultiWorkerMirroredStrategy())
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-            raise CodecError(f"TF_CONFIG is of no use: {error}") from error
+            raise CodecError(f"TF_CONFIG cannot be used: {error}") from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return StrategyReplicas(tf.distribute.MirroredStrategy())
     return Replicas()
 
 
 def mean_over_replicas(values: Any) -> Any:
-    """Mean of tensors over the replicas, inside a step."""
+    """Return the mean of tensors over the replicas, inside a step."""
     context = _context()
     return context.all_reduce("MEAN", values) if context else values
 
 
 def sum_over_replicas(values: Any) -> Any:
-    """Sum of tensors over the replicas, inside a step."""
+    """Return the sum of tensors over the replicas, inside a step."""
     context = _context()
     return context.all_reduce("SUM", values) if context else values
 
 
 def first_over_replicas(values: Tensor, valid: Tensor) -> Tensor:
-    """Of each row the first replica's for which it is valid, inside a step: [row, ...], bool [row] -> [row, ...].
+    """Return each row from the first replica where it is valid, inside a step; zeros where it is valid nowhere.
 
-    Rows that are valid nowhere become zeros.
+    Args:
+        values: [row, ...].
+        valid: bool [row].
     """
     context = _context()
     if not context:
@@ -133,7 +137,7 @@ def first_over_replicas(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def of_first_replica(values: list[Tensor]) -> list[Tensor]:
-    """The first replica's tensors, on all."""
+    """Return the first replica's tensors in all replicas."""
     context = _context()
     if not context:
         return values
@@ -143,7 +147,7 @@ def of_first_replica(values: list[Tensor]) -> list[Tensor]:
 
 
 def _context() -> Any:
-    """TensorFlow's view of this replica, where there are several; on JAX a step is of the whole batch anyway."""
+    """Return TensorFlow's replica context if there are several replicas; on JAX a step sees the whole batch."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf

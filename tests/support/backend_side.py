@@ -22,7 +22,8 @@ from codec.network.quantizer import straight_through
 from codec.presets import load_keras
 from codec.training.joint import JointStage
 from codec.training.recipe import Recipe
-from codec.training.steps import Arrays, new_stepper
+from codec.training.steppers import new_stepper
+from codec.training.steps import StepInputs
 
 FRAMES, BATCH = 26, 2
 
@@ -71,23 +72,23 @@ def passed_through() -> dict[str, np.ndarray]:
 def trained(codec: Codec) -> dict[str, np.ndarray]:
     """Losses of two joint steps, and what the first moved."""
     stage, config = JointStage(codec, Recipe(steps=1)), codec.config
-    before = keras.ops.convert_to_numpy(stage.trainee.master.value).copy()
+    before = keras.ops.convert_to_numpy(stage.parameters.master.value).copy()
     books = np.full(BATCH, config.num_codebooks, np.int32)
     nothing = np.zeros((BATCH, 0, 0), np.float32)
-    arrays = Arrays(
+    arrays = StepInputs(
         sound(codec), books, np.array([0, 9], np.int32), nothing, np.ones((BATCH, FRAMES), np.float32)
     )
     stepper = new_stepper(stage)
     report = stepper.step(arrays, 1e-3, 1)
-    stepper.settle()
-    losses = {f"loss {name}": value for name, value in report.figures.items()}
+    stepper.write_variables()
+    losses = {f"loss {name}": value for name, value in report.losses.items()}
     moved = {
-        "moved": keras.ops.convert_to_numpy(stage.trainee.master.value) - before,
+        "moved": keras.ops.convert_to_numpy(stage.parameters.master.value) - before,
         "codebooks": keras.ops.copy(codec.quantizer.codebooks.value),
         "mean": keras.ops.copy(codec.encoder.standardize.mean.value),
     }
     again = stepper.step(arrays, 1e-3, 1)  # with the codebooks that the first step moved
-    return {**losses, "norm": report.gradient_norm, **moved, "commitment": again.figures["commitment"]}
+    return {**losses, "norm": report.gradient_norm, **moved, "commitment": again.losses["commitment"]}
 
 
 def outcomes(preset: str) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Folders of noise, and the cache of one."""
+"""Folders of noise to build a corpus from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATE = 8000  # Hz
 
 
 def write(path: Path, seconds: float = 1.0, level: float = 0.3, rate: int = RATE, channels: int = 1) -> Path:
-    """Write noise."""
+    """Write noise to a new file and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(path.name))
     noise = level * rng.uniform(-1, 1, (round(seconds * rate), channels))
@@ -24,13 +24,13 @@ def write(path: Path, seconds: float = 1.0, level: float = 0.3, rate: int = RATE
 
 
 def build(folder: Path, said: list[str] | None = None) -> Corpus:
-    """Build the cache of a folder beside it."""
+    """Build the audio cache of a folder beside it."""
     return build_cache(folder, folder.parent / "cache", RATE, (said if said is not None else []).append)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six files: two groups, one file of the folder itself."""
+    """Return a folder of six files: two groups, and one file of the folder itself."""
     for i in range(3):
         write(tmp_path / "in" / "speech" / f"{i}.wav", 1 + i / 4)
     for i in range(2):
@@ -41,4 +41,5 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def corpus(folder: Path) -> Corpus:
+    """Return the corpus of `folder`."""
     return build(folder)

@@ -1,4 +1,4 @@
-"""Runs of training of a few steps: one that nothing interrupted, and what is wanted to go on with it."""
+"""Training runs of a few steps: one that ended normally, and helpers to continue it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 from support import tiny_training as tiny
 
-from codec.training import checkpoint, trainer
+from codec.training import checkpoint, reporter
 from codec.training.trainer import train
 from codec.training.validation import Validation
 
@@ -22,7 +22,7 @@ RECIPE = tiny.recipe(6)  # after 2 steps of warm-up
 
 
 class FinishedRun(NamedTuple):
-    """A run that nothing interrupted."""
+    """A run that ended normally."""
 
     folder: Path
     output: Path
@@ -31,12 +31,10 @@ class FinishedRun(NamedTuple):
 
 
 @contextlib.contextmanager
-def little_time() -> Iterator[None]:
-    """Steps without graphs, which take longer to build than a few steps; short validation."""
+def short_time() -> Iterator[None]:
+    """Run steps eagerly, because building a graph takes longer than a few steps; no reports by time."""
     eagerly, patch = tf.config.functions_run_eagerly(), pytest.MonkeyPatch()
-    patch.setattr(trainer, "HELD_OUT_SECONDS", 1.0)
-    patch.setattr(trainer, "HELD_OUT_COUNT", 2)
-    patch.setattr(trainer, "REPORT_SECONDS", 1e9)  # on a busy machine too
+    patch.setattr(reporter, "REPORT_SECONDS", 1e9)  # so that a busy machine gives no more reports
     tf.config.run_functions_eagerly(True)
     try:
         yield
@@ -46,9 +44,9 @@ def little_time() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_little_time() -> Iterator[None]:
-    """For every test of a module that imports this."""
-    with little_time():
+def in_short_time() -> Iterator[None]:
+    """Apply `short_time` to every test of a module that imports this."""
+    with short_time():
         yield
 
 
@@ -56,29 +54,37 @@ def run_to_the_end(folder: Path) -> FinishedRun:
     """Train on a few recordings; both are below `folder`."""
     said = list[str]()
     tiny.recordings(folder / "in")
-    with little_time():
+    with short_time():
         results = train(folder / "in", folder / "model", RECIPE, said.append, config=tiny.CONFIG)
     return FinishedRun(folder / "in", folder / "model", said, results)
 
 
 def copy_of(run: Path, output: Path) -> Path:
-    """A run of one's own, to go on with."""
+    """Copy a run, without its prior and its audio cache, so that a test may continue it."""
     (output / "training").mkdir(parents=True)
-    for name in ("config.json", "weights.safetensors", "training/checkpoint.safetensors"):
-        (output / name).write_bytes((run / name).read_bytes())
+    for path in (*run.glob("*"), run / "training" / checkpoint.NAME):
+        if path.is_file() and path.name != "prior.safetensors":
+            (output / path.relative_to(run)).write_bytes(path.read_bytes())
     return output
 
 
 def state(output: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of the last checkpoint."""
     return load_file(output / "training" / checkpoint.NAME)
 
 
+def different(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> list[str]:
+    """Return the names of the tensors that are not the same to the last bit."""
+    assert set(found) == set(expected)
+    return [name for name in found if not np.array_equal(found[name], expected[name])]
+
+
 def silent(line: str) -> None:
-    """Nobody listens."""
+    """Ignore a line."""
 
 
 def at_step(wanted: int, act: Callable[[], None]) -> Callable[[str], None]:
-    """A status that acts once, after a step."""
+    """Return a status display that calls `act` after step `wanted`."""
     return lambda line: act() if line.startswith(f"step {wanted},") else None
 
 

@@ -1,4 +1,4 @@
-"""A model that trains in seconds, a folder of sound to train it on, and runs in processes of their own."""
+"""A model that trains in seconds, a folder of audio to train it on, and training runs in separate processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import soundfile
 from keras import ops
 
 from codec.config import CodecConfig
-from codec.network.codec import Codec
-from codec.training.initialization import kmeans_start, pca_start
+from codec.network import Codec
+from codec.training.initialization import initialize_codebooks, initialize_linear_paths
 from codec.training.joint import JointStage
-from codec.training.recipe import PriorRecipe, Recipe, Tuning
-from codec.training.steps import Arrays, Stage, Stepper, new_stepper
+from codec.training.recipe import AdversarialRecipe, PriorRecipe, Recipe
+from codec.training.steppers import Stepper, new_stepper
+from codec.training.steps import Stage, StepInputs
 
 ROOT = Path(__file__).parents[2]
 RATE = 8000  # Hz
@@ -44,26 +45,28 @@ CONFIG = CodecConfig(
     noise_channels=2,
 )
 
-
 PRIOR = PriorRecipe(frames=400, epochs=1, wide=8, narrow=8)
 
 
 def recipe(steps: int, **changes: object) -> Recipe:
-    """Two segments of half a second, two steps of warm-up, few rows for the starts, no decoder stage."""
-    tiny = {"batch_size": 2, "segment_seconds": 0.5, "warm_up_steps": 2, "start_frames": 400}
-    made = {
+    """Return a recipe of small batches, a short warm-up and validation, and no adversarial stage."""
+    settings = {
         "steps": steps,
+        "batch_size": 2,
+        "segment_seconds": 0.5,
+        "warm_up_steps": 2,
+        "initial_frames": 400,
         "kmeans_iterations": 1,
-        "tuning": Tuning(part=0),
+        "held_out_seconds": 1.0,
+        "held_out_segments": 2,
+        "adversarial": AdversarialRecipe(share=0),
         "prior": PRIOR,
-        **tiny,
-        **changes,
     }
-    return Recipe(**made)  # type: ignore[arg-type]
+    return Recipe(**{**settings, **changes})  # type: ignore[arg-type]
 
 
 def sines(seconds: float, seed: int) -> np.ndarray:
-    """Notes of a quarter of a second with overtones, float32 [time]."""
+    """Return notes of a quarter of a second with overtones, float32 [time]."""
     generator, time = np.random.default_rng(seed), np.arange(RATE // 4) / RATE
     notes = []
     for pitch in generator.uniform(100, 400, round(4 * seconds)):
@@ -73,70 +76,72 @@ def sines(seconds: float, seed: int) -> np.ndarray:
 
 
 def recordings(folder: Path, seconds: float = 6.0) -> Path:
-    """Three WAVs in a new folder."""
+    """Write three WAVs to a new folder and return it."""
     folder.mkdir(parents=True)
     for number in range(3):
         soundfile.write(folder / f"{number}.wav", sines(seconds, number), RATE)
     return folder
 
 
-def arrays(codec: Codec, batch_size: int = 2, seconds: float = 1.0) -> Arrays:
-    """A batch of sines without noise for the latents, all codebooks in use."""
+def inputs(codec: Codec, batch_size: int = 2, seconds: float = 1.0) -> StepInputs:
+    """Return a batch of sines with all codebooks in use, no latent noise and no lost frames."""
     audio = np.stack([sines(seconds, 10 + number) for number in range(batch_size)])[..., None]
-    rates = np.full(batch_size, codec.config.num_codebooks, np.int32)
-    kept = np.ones((batch_size, audio.shape[1] // codec.config.hop_length), np.float32)
-    return Arrays(
-        audio, rates, np.zeros(batch_size, np.int32), np.zeros((batch_size, 0, 0), np.float32), kept
+    return StepInputs(
+        audio=audio,
+        num_codebooks=np.full(batch_size, codec.config.num_codebooks, np.int32),
+        noise_start=np.zeros(batch_size, np.int32),
+        latent_noise=np.zeros((batch_size, 0, 0), np.float32),
+        kept_frames=np.ones((batch_size, audio.shape[1] // codec.config.hop_length), np.float32),
     )
 
 
 def values(stage: Stage) -> dict[str, np.ndarray]:
-    """All that a checkpoint holds, copied."""
+    """Return a copy of everything that a checkpoint holds."""
     return {name: np.array(ops.convert_to_numpy(variable.value)) for name, variable in stage.state().items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """A started codec and its step: compiling one costs seconds, so tests share it and put it back."""
+    """An initialized stage and its compiled step. Compiling takes seconds, so tests share it and reset it."""
 
     stage: JointStage
     stepper: Stepper
     recipe: Recipe
-    begin: dict[str, np.ndarray]
+    initial: dict[str, np.ndarray]
 
     def reset(self) -> None:
         for name, variable in self.stage.state().items():
-            variable.assign(self.begin[name])
-        self.stepper.reload()
+            variable.assign(self.initial[name])
+        self.stepper.read_variables()
 
 
 @functools.cache
 def bench() -> Bench:
-    """The one of this process, with sines behind its principal components and codebooks."""
+    """Return the bench of this process, initialized on sines."""
     keras.utils.set_random_seed(3)
-    codec, made = Codec(CONFIG), recipe(100, rise_steps=1)
+    codec, settings = Codec(CONFIG), recipe(100, rise_steps=1)
     audio = [sines(2.0, number)[None, :, None] for number in range(4)]
-    pca_start(codec, audio)
-    kmeans_start(codec, audio, 2, 0)
-    stage = JointStage(codec, made)
-    return Bench(stage, new_stepper(stage), made, values(stage))
+    initialize_linear_paths(codec, audio)
+    initialize_codebooks(codec, audio, 2, 0)
+    stage = JointStage(codec, settings)
+    return Bench(stage, new_stepper(stage), settings, values(stage))
 
 
 RUN = """
 import sys, pathlib
-import keras, numpy as np, tiny_training as tiny
-from codec.training import trainer
-trainer.HELD_OUT_SECONDS, trainer.HELD_OUT_COUNT = 1.0, 2
+import keras
+from support import tiny_training as tiny
+from codec.training.trainer import train
 folder, output, steps, minutes = sys.argv[1:]
 say = lambda line: print(line, flush=True)
-made = tiny.recipe(int(steps), checkpoint_minutes=float(minutes))
-trainer.train(pathlib.Path(folder), pathlib.Path(output), made, say, config=tiny.CONFIG, show=say)
+recipe = tiny.recipe(int(steps), checkpoint_minutes=float(minutes))
+train(pathlib.Path(folder), pathlib.Path(output), recipe, say, config=tiny.CONFIG, show=say)
 print(keras.backend.backend(), "tensorflow" in sys.modules)
 """
 
 
 def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Run Python code that sees the checkout and this module."""
+    """Start a Python program that can import the checkout and the test helpers."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -148,7 +153,7 @@ def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for a process that must succeed; gives what it printed."""
+    """Wait for a program that must succeed, and return what it printed."""
     printed, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return printed
