@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HOLD_SECONDS = 0.04  # of a loss, after which the concealment begins to fade
 FADE_SECONDS = 0.2  # of a loss, after which it has faded to silence
-MAX_FRAMES = 2**53  # of a stream
+MAX_FRAMES = 2**53  # of a stream, more than any has
 
 
 class DecoderStream:
@@ -107,19 +107,24 @@ class DecoderStream:
             part = codes[:, start : start + size]
             yield self._decode(part, fill_to) if part.shape[2] else self._fall_silent(part.shape[1])
 
-    def conceal(self, frames: int, again: np.ndarray | None = None) -> np.ndarray:
+    def conceal(self, frames: int, again: ArrayLike | None = None) -> np.ndarray:
         """Take the place of lost frames; return samples as `push` does.
 
         Args:
             frames: how many are lost, one or more.
             again: codes [channel, frames, codebook] to repeat. They must not depend on earlier codes, like those of
                 a packet. Without them, the quantizer predicts the frames from the last one.
+
+        Raises:
+            ValueError: `frames` is not a positive number, or `again` are no codes as in `push`.
         """
+        check_whole("frames", frames, 1, MAX_FRAMES)
         sound, audible = self._silence(frames * self._hop), min(frames, max(0, self._audible - self._lost))
         if audible:
-            nothing = np.zeros((self._channels, audible, 0), np.int32)
-            state = self._state if again is None else self._model.reset_prediction(self._state)
-            codes = nothing if again is None else again[:, :audible]
+            codes, state = np.zeros((self._channels, audible, 0), np.int32), self._state
+            if again is not None:
+                codes = checked_codes(again, self._channels, self._model)[:, :audible]
+                state = self._model.reset_prediction(state)
             sound[: audible * self._hop] = self._decoded(codes, state)
         times = (self._lost * self._hop + np.arange(len(sound))) / self._model.config.sample_rate
         gains = _falling((times - HOLD_SECONDS) / (FADE_SECONDS - HOLD_SECONDS))

@@ -100,10 +100,10 @@ def decompress(
             reader.prior = codec.prior
         rate, channels = reader.header.sample_rate, reader.header.channels
         audio.check_supported(rate, channels, name)
-        span = TimeRange.of_seconds(start, end, rate)
-        num_samples = span.num_samples(reader, name)
+        time_range = TimeRange.of_seconds(start, end, rate)
+        num_samples = time_range.num_samples(reader, name)
         losses, peak = list[Loss](), 0.0
-        blocks = _blocks(reader, codec, span, losses if recover else None, name)
+        blocks = _blocks(reader, codec, time_range, losses if recover else None, name)
         with open_writer(target, rate, channels, num_samples=num_samples) as writer:
             for samples in blocks:
                 writer.write(samples)
@@ -117,12 +117,16 @@ def decompress(
 
 
 def _blocks(
-    reader: bitstream.Reader, model: StreamingCodec, span: TimeRange, losses: list[Loss] | None, name: str
+    reader: bitstream.Reader,
+    model: StreamingCodec,
+    time_range: TimeRange,
+    losses: list[Loss] | None,
+    name: str,
 ) -> Iterator[np.ndarray]:
     """Yield the samples of a time range; conceal damage and append it to `losses`, if they are given."""
     header, together = reader.header, chunks_per_step(reader, model)
-    first = first_chunk(header, model, span.first) // together * together
-    last = None if span.stop is None else last_chunk(header, model, span.stop)
+    first = first_chunk(header, model, time_range.first) // together * together
+    last = None if time_range.stop is None else last_chunk(header, model, time_range.stop)
     decoder = DecoderStream(model, header.sample_rate, header.channels, first * header.frames_per_chunk)
     chunks = chunks_from(reader, first, last)
     sound = (
@@ -130,7 +134,7 @@ def _blocks(
         if losses is None
         else concealed(chunks, reader, decoder, losses)
     )
-    return cut(_naming_damage_in(sound, name), decoder.first_sample, span, reader, name)
+    return cut(_naming_damage_in(sound, name), decoder.first_sample, time_range, reader, name)
 
 
 def _model_for(

@@ -85,7 +85,7 @@ def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Itera
 
 
 def cut(
-    blocks: Iterable[np.ndarray], position: int, span: TimeRange, reader: bitstream.Reader, name: str
+    blocks: Iterable[np.ndarray], position: int, time_range: TimeRange, reader: bitstream.Reader, name: str
 ) -> Iterator[np.ndarray]:
     """Yield the samples of decoded blocks that lie in a time range.
 
@@ -94,7 +94,7 @@ def cut(
     Args:
         blocks: decoded sound, [time, channels].
         position: number of the source sample with which the blocks begin.
-        span: the range.
+        time_range: the samples to keep.
         reader: of the file.
         name: the file's name for messages.
 
@@ -102,14 +102,14 @@ def cut(
         BitstreamError: the file has codes for another number of samples.
         CodecError: the range begins after the end of the file.
     """
-    header, stop = reader.header, math.inf if span.stop is None else span.stop
+    header, stop = reader.header, math.inf if time_range.stop is None else time_range.stop
     spare = math.ceil(header.hop_length * header.sample_rate / header.model_sample_rate) + 2
     if reader.num_samples is not None and stop < reader.num_samples:
         spare = 0
     held = np.zeros((0, header.channels), np.float32)
     for block in blocks:
         held = np.concatenate([held, block])
-        early = min(len(held), max(0, span.first - position))
+        early = min(len(held), max(0, time_range.first - position))
         held, position = held[early:], position + early
         ready = int(max(0, min(len(held) - spare, stop - position)))
         yield held[:ready]
@@ -118,7 +118,7 @@ def cut(
             return
     found = position + len(held)
     num_samples = found if reader.num_samples is None else reader.num_samples
-    end = span.end_in(num_samples, header.sample_rate, name)
+    end = time_range.end_in(num_samples, header.sample_rate, name)
     if not position <= end <= found:
         raise BitstreamError(f"{name}: codes of about {found} samples, expected {num_samples}")
     yield held[: end - position]

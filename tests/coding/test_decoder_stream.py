@@ -125,6 +125,11 @@ def test_codes_that_are_refused_change_nothing(
     np.testing.assert_array_equal(stream.push(good), other.push(good))
 
 
+def test_a_gap_of_no_frames_is_refused(numpy_codec: NumpyCodec) -> None:
+    with pytest.raises(ValueError, match="`frames` must be a whole number from 1"):
+        DecoderStream(numpy_codec, 16000, 1).conceal(0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

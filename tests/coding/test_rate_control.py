@@ -25,7 +25,8 @@ from codec.coding.decompression import decompress
 from codec.coding.encoder_stream import EncoderStream
 from codec.coding.rate_control import LEVELS, Quality, Rate, RateControl, errors_after, flatness
 from codec.config import CodecConfig
-from codec.presets import load_keras, samples
+from codec.network import Codec
+from codec.presets import samples
 from codec.protocol import StreamingCodec
 from codec.runtime import NumpyCodec
 
@@ -208,12 +209,11 @@ def test_live_codes_are_those_of_the_file(numpy_codec: NumpyCodec) -> None:
 
 
 def test_both_forms_of_the_model_choose_and_decode_the_same(
-    tiny_preset: Path, numpy_codec: NumpyCodec
+    keras_codec: Codec, numpy_codec: NumpyCodec
 ) -> None:
-    keras_model = load_keras(tiny_preset)  # with its weights rounded, as those of the other are
     lam = at_quality(with_pauses(), numpy_codec, 3)
-    assert counts(at_quality(with_pauses(), keras_model, 3)) == counts(lam)
-    found, expected = (sound_of(io.BytesIO(lam), model) for model in (numpy_codec, keras_model))
+    assert counts(at_quality(with_pauses(), keras_codec, 3)) == counts(lam)
+    found, expected = (sound_of(io.BytesIO(lam), model) for model in (numpy_codec, keras_codec))
     np.testing.assert_allclose(found, expected, atol=1e-2 * np.abs(expected).max())
 
 
