@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import io
 import tracemalloc
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
