@@ -93,27 +93,42 @@ def decompress(
     """
     name = name_of(source)
     with reading(source) as file, _seekable_if(recover, file) as stream:
-        with naming_damage(name):
-            reader = (bitstream.RecoveringReader if recover else bitstream.Reader)(stream)
-            codec = _model_for(reader.header, model, name)
-            _check_config(reader.header, codec)
-            reader.prior = codec.prior
+        reader, codec = _opened(stream, model, recover, name)
         rate, channels = reader.header.sample_rate, reader.header.channels
-        audio.check_supported(rate, channels, name)
         time_range = TimeRange.of_seconds(start, end, rate)
         num_samples = time_range.num_samples(reader, name)
-        losses, peak = list[Loss](), 0.0
+        losses: list[Loss] = []
         blocks = _blocks(reader, codec, time_range, losses if recover else None, name)
         with open_writer(target, rate, channels, num_samples=num_samples) as writer:
-            for samples in blocks:
-                writer.write(samples)
-                peak = max(peak, float(np.max(np.abs(samples), initial=0)))
-                if progress is not None:
-                    progress(writer.num_samples / rate)
+            peak = _write(blocks, writer, progress)
     within = tuple(loss for loss in losses if loss.touches(start, end))
     return DecompressionReport(
         writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped, peak, within
     )
+
+
+def _opened(
+    stream: BinaryIO, model: PathLike | StreamingCodec | None, recover: bool, name: str
+) -> tuple[bitstream.Reader, StreamingCodec]:
+    """Return a reader of the stream and the model that made it, after checking that both fit each other."""
+    with naming_damage(name):
+        reader = (bitstream.RecoveringReader if recover else bitstream.Reader)(stream)
+        codec = _model_for(reader.header, model, name)
+        _check_config(reader.header, codec)
+    audio.check_supported(reader.header.sample_rate, reader.header.channels, name)
+    reader.prior = codec.prior
+    return reader, codec
+
+
+def _write(blocks: Iterator[np.ndarray], writer: audio.SampleWriter, progress: Progress | None) -> float:
+    """Write blocks of samples; return the loudest sample."""
+    peak = 0.0
+    for samples in blocks:
+        writer.write(samples)
+        peak = max(peak, float(np.max(np.abs(samples), initial=0)))
+        if progress is not None:
+            progress(writer.num_samples / writer.sample_rate)
+    return peak
 
 
 def _blocks(
