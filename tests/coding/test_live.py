@@ -106,7 +106,7 @@ def test_a_live_file_has_the_length_of_its_source(
     assert len(back.getvalue()) == samples.nbytes
 
 
-def test_chunks_as_long_as_was_said(wav: Path, tiny_preset: Path, tmp_path: Path) -> None:
+def test_the_options_set_the_length_of_chunks(wav: Path, tiny_preset: Path, tmp_path: Path) -> None:
     for ms, frames in ((20, 1), (39, 1), (100, 5), (2500, 125)):
         works("compress", "-m", tiny_preset, "-f", "--chunk-ms", ms, wav, tmp_path / "a.lam")
         with open(tmp_path / "a.lam", "rb") as file:

@@ -256,7 +256,7 @@ def test_lost_chunks_are_concealed(numpy_codec: NumpyCodec) -> None:
 
 @pytest.mark.parametrize("kind", ["silent", "sounding", "lost"])
 def test_a_chunk_of_a_minute_takes_no_more_memory_than_others(numpy_codec: NumpyCodec, kind: str) -> None:
-    """With eight channels it is 92 MB of sound; a silent one takes 8 bytes in the file."""
+    """Eight channels are 92 MB of sound; a silent chunk of them takes 8 bytes in the file."""
     encoder = EncoderStream(numpy_codec, 48_000, 8, quality=5, frames_per_chunk=60 * 50)
     file, codes = io.BytesIO(), np.zeros((8, 3000, 0 if kind == "silent" else 3), np.int32)
     writer = bitstream.Writer(file, encoder.header(60 * 48_000))
