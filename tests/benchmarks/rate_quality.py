@@ -20,8 +20,9 @@ PICTURE = Path(__file__).parents[2] / "assets" / "docs" / "rate-quality.svg"
 WIDTH, HEIGHT = 880, 400
 TOP, BOTTOM = 84, 340  # of the plots
 PLOT_WIDTH = 350
-BITRATES = (1.5, 3, 6, 12, 24)  # kbit/s, the ticks of the logarithmic axis
-LOWEST, HIGHEST = 1.25, 28  # kbit/s
+BITRATES = (1.5, 3, 6, 12)  # kbit/s, the ticks of the logarithmic axis
+LOWEST, HIGHEST = 1.3, 18  # kbit/s
+LINE_HEIGHT = 17
 INK, GRID = "#222222", "#dddddd"
 
 
@@ -59,13 +60,13 @@ PANELS = (
         subtitle="ViSQOL, higher is better",
         left=60,
         worst=1.0,
-        best=4.5,
+        best=4.3,
         ticks=(1, 2, 3, 4),
         labels={
-            "Lamella": (1, -10, -14),
-            "Opus": (0, 12, 6),
-            "Opus + NoLACE": (0, 10, 14),
-            "Lyra v2": (0, -8, 18),
+            "Lamella": (1, -4, -16),
+            "Opus": (0, 12, 5),
+            "Opus + NoLACE": (1, 12, 22),
+            "Lyra v2": (0, -10, 5),
         },
     ),
     Panel(
@@ -73,14 +74,14 @@ PANELS = (
         title="Naturalness of voices",
         subtitle="DistillMOS lost by coding, up is better",
         left=500,
-        worst=2.2,
+        worst=2.0,
         best=0.0,
         ticks=(2, 1.5, 1, 0.5, 0),
         labels={
-            "Lamella": (1, -10, -14),
-            "Opus": (0, 12, 6),
-            "Opus + NoLACE": (0, 10, 14),
-            "Lyra v2": (0, -8, 18),
+            "Lamella": (1, -4, -16),
+            "Opus": (0, 12, 5),
+            "Opus + NoLACE": (0, -8, -14),
+            "Lyra v2": (0, 10, 20),
         },
     ),
 )
@@ -130,7 +131,7 @@ def axes(panel: Panel) -> Iterator[str]:
 
 
 def curve(panel: Panel, style: Curve, points: list[tuple[float, float]]) -> Iterator[str]:
-    """Yield the line, the points and the label of a codec; the label has a white outline."""
+    """Yield the line and the points of a codec."""
     places = [place(panel, *point) for point in points]
     corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     yield (
@@ -138,12 +139,17 @@ def curve(panel: Panel, style: Curve, points: list[tuple[float, float]]) -> Iter
     )
     for x, y in places:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{style.thickness + 1.5}" fill="{style.color}"/>'
+
+
+def label(panel: Panel, style: Curve, points: list[tuple[float, float]]) -> Iterator[str]:
+    """Yield the name of a codec beside one of its points, on a white outline."""
     number, right, down = panel.labels[style.codec]
-    x, y = places[number]
+    x, y = place(panel, *points[number])
     look = {"font_size": 15, "font_weight": "bold", "text_anchor": "end" if right < 0 else "start"}
     outline = {"stroke": "white", "stroke_width": 5, "stroke_linejoin": "round"}
-    yield text(x + right, y + down, style.codec, fill="white", **outline, **look)
-    yield text(x + right, y + down, style.codec, fill=style.color, **look)
+    for row, words in enumerate(style.codec.replace(" + ", " +\n").split("\n")):
+        for drawn in ({"fill": "white", **outline}, {"fill": style.color}):
+            yield text(x + right, y + down + row * LINE_HEIGHT, words, **drawn, **look)
 
 
 def draw() -> str:
@@ -152,8 +158,9 @@ def draw() -> str:
     for panel in PANELS:
         parts += axes(panel)
         points = read_points(panel.metric)
-        for style in CURVES:
-            parts += curve(panel, style, points[style.codec])
+        for element in (curve, label):
+            for style in CURVES:
+                parts += element(panel, style, points[style.codec])
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'font-family="Helvetica, Arial, sans-serif" fill="{INK}">'
