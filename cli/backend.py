@@ -52,24 +52,10 @@ def load_for_training(report: Callable[[str], None]) -> Replicas:
         return find_replicas()
 
 
-def load_for_export(litert: bool) -> None:
-    """Import Keras with TensorFlow, and hide what it prints while it is imported.
-
-    Args:
-        litert: require the package that runs a LiteRT model too.
-
-    Raises:
-        ClickException: a package is missing; the message gives the pip command.
-    """
-    if not (_is_installed("keras") and _is_installed("tensorflow")):
-        extra = "litert" if litert else "train"
-        raise click.ClickException(f"export needs TensorFlow: pip install 'lamella[{extra}]'")
-    if litert and not _is_installed("ai_edge_litert"):
-        raise click.ClickException("export to LiteRT needs ai-edge-litert: pip install 'lamella[litert]'")
+def use_tensorflow() -> None:
+    """Select TensorFlow as the backend of Keras, and let it log only errors. Must run before Keras is imported."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_stderr():
-        import keras  # noqa: F401
 
 
 def _is_installed(package: str) -> bool:

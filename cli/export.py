@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli import options
-from cli.backend import load_for_export
+from cli.backend import use_tensorflow
 from cli.silence import silent_stderr
 
 
@@ -29,7 +29,7 @@ def export(model: str, output: Path, format_name: str, force: bool, quiet: bool)
     MODEL is a name that `lamella models` lists, or a folder. The folder OUT gets the functions encode, decode,
     encode_step and decode_step, and a manifest.json that describes their inputs and outputs.
     """
-    load_for_export(litert=format_name == "litert")
+    use_tensorflow()
     from codec.export import export_litert, export_saved_model
 
     write = {"saved-model": export_saved_model, "litert": export_litert}[format_name]
