@@ -12,6 +12,17 @@ from codec.errors import PresetError
 
 SHIPPED_CODEBOOKS = (3, 6, 12, 24, 30)
 DEFAULT_BITRATE = 6000  # bits per second and channel
+CODE_FIELDS = (  # never change this list: the identities of all models would change
+    "sample_rate",
+    "hop_length",
+    "envelope_dim",
+    "phase_dim",
+    "detail_dim",
+    "num_codebooks",
+    "base_codebooks",
+    "core_codebooks",
+    "codebook_size",
+)
 # Spectral frames after which the phase of the excitation is reset; a divisor of dsp.NOISE_PERIOD.
 EXCITATION_PERIOD = 256
 
@@ -197,6 +208,13 @@ class CodecConfig:
     def to_json(self) -> str:
         """Return the sizes as JSON, in the order of the fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def codes_json(self) -> str:
+        """Return the sizes that decide what codes mean, as JSON: the identity of a model is made of them.
+
+        A wider decoder, or a new field for the encoder, leaves them as they are, so old files stay readable.
+        """
+        return json.dumps({name: getattr(self, name) for name in CODE_FIELDS})
 
     @classmethod
     def from_json(cls, text: str) -> CodecConfig:

@@ -21,7 +21,7 @@ frames under one checksum. The CRC-32 is zlib's.
              20     1    channels           of the source: 1 .. 8
              21     1    num_codebooks      codes in a frame of one channel: 1 .. (with flag 1: the maximum)
              22     1    bits_per_code      1 .. 16
-             23     8    model_id           first bytes of the SHA-256 of the model's configuration, quantizer and prior
+             23     8    model_id           first bytes of a SHA-256 over what the model's codes mean
              31     8    num_samples        source samples in a channel: 0 .. 2^48, or 2^64 - 1: not known yet
              39     4    CRC-32             of the 39 bytes before
 

@@ -1,7 +1,8 @@
 """The identity of a model: 8 bytes that stand for the meaning of its codes, and finding a model by them.
 
-It is the start of a SHA-256 over the configuration, the quantizer and the prior. So the encoder and the decoder of a
-preset may be improved under the same identity, and old files then sound better.
+It is the start of a SHA-256 over the sizes of the codes (`CodecConfig.codes_json`), the quantizer and the prior. So the
+encoder and the decoder of a preset may be improved under the same identity, even made wider, and old files then sound
+better.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _identity_of(folder: Path, versions: tuple[tuple[int, int, int] | None, ...]
 def _digest(
     config: CodecConfig, quantizer: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
 ) -> bytes:
-    digest = hashlib.sha256(config.to_json().encode())
+    digest = hashlib.sha256(config.codes_json().encode())
     for tensors in (quantizer, prior):
         for name, value in sorted(tensors.items()):
             digest.update(name.encode())

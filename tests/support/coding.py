@@ -35,7 +35,7 @@ class SampleConfig:
     def choose_codebooks(self, bitrate: int | None, num_codebooks: int | None) -> int:
         return num_codebooks or self.num_codebooks
 
-    def to_json(self) -> str:
+    def codes_json(self) -> str:
         return str(dataclasses.asdict(self))
 
 
