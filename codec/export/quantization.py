@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
+from codec.network.codebook import nearest
 from codec.network.predictive_quantizer import PredictiveQuantizer
-from codec.network.quantizer import quantize_residuals
 from codec.network.streaming import Tensor
 
 
@@ -25,23 +25,20 @@ def encode_frames(quantizer: PredictiveQuantizer, latents: Tensor, base: Tensor)
         returns: int32 [rows, frame, codebook], and float32 [rows, base_dim]
     """
     dim, count = quantizer.base_dim, quantizer.base_codebooks
-    codebooks = ops.convert_to_tensor(quantizer.codebooks)
+    base_books, other_books = _codebooks(quantizer)
     prediction = ops.convert_to_tensor(quantizer.prediction)
 
     def code_frame(carried: Tensor, frame: Tensor) -> Tensor:
-        stages = quantize_residuals(
-            frame - ops.matmul(carried[:, :dim], prediction), codebooks[:count, :, :dim]
-        )
-        rest = stages.targets[-1] - stages.chosen[-1]
-        return ops.concatenate([frame - rest, ops.cast(ops.transpose(stages.codes), "float32")], axis=-1)
+        codes, rest = code_residuals(frame - ops.matmul(carried[:, :dim], prediction), base_books)
+        return ops.concatenate([frame - rest, ops.cast(codes, "float32")], axis=-1)
 
     carried = ops.concatenate([base, ops.zeros((ops.shape(base)[0], count))], axis=-1)
     coded = scan_frames(code_frame, carried, latents[..., :dim])
     bases, codes = coded[..., :dim], ops.cast(coded[..., dim:], "int32")
-    if quantizer.num_codebooks > count:
+    if other_books:
         rest = ops.concatenate([latents[..., :dim] - bases, latents[..., dim:]], axis=-1)
-        others = quantize_residuals(ops.reshape(rest, (-1, latents.shape[-1])), codebooks[count:]).codes
-        others = ops.reshape(ops.transpose(others), (-1, latents.shape[1], quantizer.num_codebooks - count))
+        others, _ = code_residuals(ops.reshape(rest, (-1, latents.shape[-1])), other_books)
+        others = ops.reshape(others, (-1, latents.shape[1], len(other_books)))
         codes = ops.concatenate([codes, others], axis=-1)
     return codes, bases[:, -1]
 
@@ -55,33 +52,56 @@ def decode_frames(quantizer: PredictiveQuantizer, codes: Tensor, base: Tensor) -
         returns: float32 [rows, frame, dim], and float32 [rows, base_dim]
     """
     dim, count = quantizer.base_dim, quantizer.base_codebooks
-    codebooks = ops.convert_to_tensor(quantizer.codebooks)
+    base_books, other_books = _codebooks(quantizer)
     prediction = ops.convert_to_tensor(quantizer.prediction)
 
     def add_difference(base: Tensor, difference: Tensor) -> Tensor:
         return ops.matmul(base, prediction) + difference
 
-    differences = look_up(codes[..., :count], codebooks[:count, :, :dim])
-    bases = scan_frames(add_difference, base, differences)
-    others = look_up(codes[..., count:], codebooks[count:])
+    bases = scan_frames(add_difference, base, look_up(codes[..., :count], base_books))
+    if not other_books:
+        missing = quantizer.codebooks.shape[-1] - dim
+        return ops.pad(bases, [[0, 0], [0, 0], [0, missing]]), bases[:, -1]
+    others = look_up(codes[..., count:], other_books)
     quantized = ops.concatenate([bases + others[..., :dim], others[..., dim:]], axis=-1)
     return quantized, bases[:, -1]
 
 
-def look_up(codes: Tensor, codebooks: Tensor) -> Tensor:
+def code_residuals(rows: Tensor, codebooks: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Code rows by the first codebook, what remains by the next, and so on; return the codes and what remains.
+
+    Shapes:
+        rows:      float32 [rows, dim]
+        codebooks: float32 [codebook_size, dim] each
+        returns:   int32 [rows, codebook], and float32 [rows, dim]
+    """
+    codes = []
+    for codebook in codebooks:
+        codes.append(nearest(rows, codebook))
+        rows = rows - ops.take(codebook, codes[-1], axis=0)
+    return ops.stack(codes, axis=-1), rows
+
+
+def look_up(codes: Tensor, codebooks: list[Tensor]) -> Tensor:
     """Return the sum of the codewords, where -1 adds nothing.
 
     Shapes:
         codes:     int32 [rows, frame, codebook]
-        codebooks: float32 [codebook, codebook_size, dim]
+        codebooks: float32 [codebook_size, dim] each
         returns:   float32 [rows, frame, dim]
     """
-    total = ops.zeros((*ops.shape(codes)[:-1], codebooks.shape[-1]))
-    for stage in range(codebooks.shape[0]):
+    total = ops.zeros((*ops.shape(codes)[:-1], codebooks[0].shape[-1]))
+    for stage, codebook in enumerate(codebooks):
         code = codes[..., stage]
         exists = ops.cast(code >= 0, "float32")[..., None]
-        total = total + exists * ops.take(codebooks[stage], ops.maximum(code, 0), axis=0)
+        total = total + exists * ops.take(codebook, ops.maximum(code, 0), axis=0)
     return total
+
+
+def _codebooks(quantizer: PredictiveQuantizer) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the codebooks of the base, [codebook_size, base_dim] each, and the others, [codebook_size, dim] each."""
+    codebooks, count = ops.convert_to_tensor(quantizer.codebooks), quantizer.base_codebooks
+    return ops.unstack(codebooks[:count, :, : quantizer.base_dim]), ops.unstack(codebooks[count:])
 
 
 def scan_frames(step: Callable[[Tensor, Tensor], Tensor], state: Tensor, frames: Tensor) -> Tensor:

@@ -46,13 +46,16 @@ def write_saved_model(signatures: Signatures, directory: Path) -> None:
     import keras
     import tensorflow as tf
 
+    from codec.network.weights import shipped_weights
+
     if keras.backend.backend() != "tensorflow":
         raise CodecError(
             f"export needs Keras on TensorFlow, found it on {keras.backend.backend()}: "
             "set KERAS_BACKEND=tensorflow"
         )
     module = tf.Module()
-    module.weights = [weight.value for weight in signatures.codec.weights]
+    parts = shipped_weights(signatures.codec)
+    module.weights = [weight.value for part in parts.values() for weight in part.values()]
     traced = {
         name: tf.function(
             getattr(signatures, name), input_signature=_input_signature(function), autograph=False
