@@ -79,21 +79,28 @@ def fit_prior(
     tables = context_tables(codec)
     batches = PriorBatches(tables, codes, codec.config.shipped_codebooks, recipe.batch_size)
     network = new_network(batches, recipe)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * len(batches))
-    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, beta_2=0.99, epsilon=1e-8)
-    optimizer.exclude_from_weight_decay(network.undecayed)
-    network.compile(optimizer)
-    for epoch in range(recipe.epochs):
-        for inputs in batches.epoch():
-            loss = network.train_on_batch(*inputs)
-        network.reset_metrics()
-        mean = float(loss) / codec.config.num_codebooks
-        say(f"prior: epoch {epoch + 1} of {recipe.epochs}, {mean:.2f} bits per code")
+    train_network(network, batches, say, recipe)
     bits = bits_by_codebook(network, batches)
     for count in codec.config.shipped_codebooks:
         found = f"{bits[:count].mean():.2f} of {codec.config.bits_per_code} bits per code"
         say(f"prior: {found} with {count} codebooks, on the training files")
     return {**tables, **network.to_integers(batches.context.limits())}
+
+
+def train_network(
+    network: PriorNetwork, batches: PriorBatches, say: Callable[[str], None], recipe: PriorRecipe
+) -> None:
+    """Train the networks of all codebooks with AdamW, and say the mean bits after each epoch."""
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * len(batches))
+    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, beta_2=0.99, epsilon=1e-8)
+    optimizer.exclude_from_weight_decay(network.undecayed)
+    network.compile(optimizer)
+    for epoch in range(recipe.epochs):
+        for contexts, codes in batches.epoch():
+            bits_per_frame = network.train_on_batch(contexts, codes)  # mean since the last reset
+        network.reset_metrics()
+        bits = float(bits_per_frame) / codes.shape[1]
+        say(f"prior: epoch {epoch + 1} of {recipe.epochs}, {bits:.2f} bits per code")
 
 
 def context_tables(codec: NumpyCodec) -> PriorArrays:

@@ -1,4 +1,4 @@
-"""What happens to segments before the codec hears them."""
+"""Augmentation: noise, band limits, codec artifacts, gain and peak limit of a segment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.training import augmentation
-from codec.training.augmentation import PLAIN, Augmentation, augment
+from codec.training.augmentation import SIGN_ONLY, Augmentation, augment
 
 RATE = 48000  # Hz
 
@@ -21,7 +21,7 @@ def decibels(signal: np.ndarray, other: np.ndarray) -> float:
     return float(10 * np.log10(np.sum(np.square(signal)) / np.sum(np.square(other))))
 
 
-def test_band_limit_removes_what_lies_above() -> None:
+def test_a_band_limit_removes_everything_above() -> None:
     noise = np.random.default_rng(0).normal(size=48000).astype(np.float32)
     spectrum = np.abs(np.fft.rfft(augmentation.limit_band(noise, 8000, 48000)))
     assert spectrum[8500:].max() < 1e-3 * spectrum[:8000].mean()
@@ -38,9 +38,9 @@ def test_the_peak_is_limited_without_clipping(peak: float) -> None:
 
 @settings(max_examples=25)
 @given(st.integers(1, 5000), st.integers(0, 100))
-def test_all_of_it_keeps_length_and_type(length: int, seed: int) -> None:
+def test_all_changes_together_keep_length_and_type(length: int, seed: int) -> None:
     always = Augmentation(
-        noise_probability=1.0, band_limit_probability=1.0, dirt_probability=1.0, gain_probability=1.0
+        noise_probability=1.0, band_limit_probability=1.0, artifact_probability=1.0, gain_probability=1.0
     )
     for segment in (white(length, seed), np.zeros(length, np.float32)):
         first, again = (augment(np.random.default_rng(seed), segment, RATE, always) for _ in range(2))
@@ -48,9 +48,9 @@ def test_all_of_it_keeps_length_and_type(length: int, seed: int) -> None:
         assert np.isfinite(first).all() and np.array_equal(first, again)
 
 
-def test_plain_changes_the_sign_at_most() -> None:
+def test_without_augmentation_only_the_sign_changes() -> None:
     segment = white(1000)
-    signs = [augment(np.random.default_rng(i), segment, RATE, PLAIN)[0] / segment[0] for i in range(20)]
+    signs = [augment(np.random.default_rng(i), segment, RATE, SIGN_ONLY)[0] / segment[0] for i in range(20)]
     assert set(signs) == {1.0, -1.0}
 
 
@@ -64,24 +64,26 @@ def test_noise_has_its_level_and_slope(slope: float) -> None:
     np.testing.assert_allclose(np.diff(octaves), slope, atol=0.5)
 
 
-def test_dirt_grows_with_its_steps_and_stays_in_its_band() -> None:
+def test_artifacts_grow_with_coarseness_and_stay_in_the_band() -> None:
     low = augmentation.limit_band(white(RATE), 6000, RATE)
-    soiled = [augmentation.soil(low, coarseness) for coarseness in (0.01, 0.5, 1.0, 2.0)]
-    ratios = [decibels(low, one - low) for one in soiled]
+    coded = [augmentation.add_codec_artifacts(low, coarseness) for coarseness in (0.01, 0.5, 1.0, 2.0)]
+    ratios = [decibels(low, one - low) for one in coded]
     assert ratios[0] > 40 and all(5 < ratio < 35 for ratio in ratios[1:])
     assert ratios == sorted(ratios, reverse=True)
-    assert np.abs(np.fft.rfft(soiled[-1]))[9000:].max() < 0.01 * np.abs(np.fft.rfft(low)).max()
+    assert np.abs(np.fft.rfft(coded[-1]))[9000:].max() < 0.01 * np.abs(np.fft.rfft(low)).max()
 
 
-def test_dirt_swallows_what_is_weak_beside_something_strong() -> None:
+def test_artifacts_remove_a_weak_tone_beside_a_strong_one() -> None:
     time = np.arange(RATE, dtype=np.float64) / RATE
     tones = 0.3 * np.sin(2 * np.pi * 15100 * time) + 0.003 * np.sin(2 * np.pi * 15600 * time)
-    spectrum = np.abs(np.fft.rfft(augmentation.soil(tones.astype(np.float32), 1.0)))
+    spectrum = np.abs(np.fft.rfft(augmentation.add_codec_artifacts(tones.astype(np.float32), 1.0)))
     assert spectrum[15100] == pytest.approx(0.3 * RATE / 2, rel=0.3)
     assert spectrum[15600] < 0.1 * 0.003 * RATE / 2
 
 
-def test_dirt_has_an_echo_before_an_attack() -> None:
-    soiled = augmentation.soil(np.concatenate([np.zeros(RATE // 2, np.float32), white(RATE // 2)]), 2.0)
-    assert np.abs(soiled[RATE // 2 - 400 : RATE // 2]).max() > 1e-3
-    assert not soiled[: RATE // 2 - 1024].any()
+def test_artifacts_put_an_echo_before_an_attack() -> None:
+    coded = augmentation.add_codec_artifacts(
+        np.concatenate([np.zeros(RATE // 2, np.float32), white(RATE // 2)]), 2.0
+    )
+    assert np.abs(coded[RATE // 2 - 400 : RATE // 2]).max() > 1e-3
+    assert not coded[: RATE // 2 - 1024].any()

@@ -1,4 +1,4 @@
-"""The state of a run on disk: whole or the one before, and refused where it is damaged."""
+"""The state of a run on disk: always complete, and refused if damaged or from another version."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from safetensors.numpy import load_file, save_file
 from support import tiny_training as tiny
 
 from codec.errors import CodecError, PresetError
-from codec.network.codec import Codec
-from codec.training.checkpoint import NAME, Progress, load_checkpoint, read_progress, save_checkpoint
+from codec.network import Codec
+from codec.training.checkpoint import NAME, load_checkpoint, read_progress, save_checkpoint
 from codec.training.joint import JointStage
+from codec.training.progress import Progress
 
-PROGRESS = Progress(stage="joint", step=7, seconds=3.5, since=1.5, since_step=2, audio_seconds=14.0)
+PROGRESS = Progress(
+    "joint", step=7, seconds=3.5, stage_start_seconds=1.5, stage_start_step=2, audio_seconds=14.0
+)
 RECIPE = tiny.recipe(9)
 
 
@@ -35,13 +38,13 @@ def stage() -> Iterator[JointStage]:
 
 @pytest.fixture
 def saved(tmp_path: Path, stage: JointStage) -> Path:
-    """A folder with the state of the bench."""
+    """Return a folder with the state of the bench."""
     save_checkpoint(tmp_path / "run", stage, tiny.CONFIG, PROGRESS, RECIPE)
     return tmp_path / "run"
 
 
 def edit(folder: Path, **changes: str) -> None:
-    """Rewrite the metadata; an empty text takes a key away."""
+    """Rewrite the metadata; an empty text removes a key."""
     with safe_open(folder / NAME, framework="numpy") as file:
         metadata = {**file.metadata(), **changes}
     tensors = load_file(folder / NAME)
@@ -49,7 +52,7 @@ def edit(folder: Path, **changes: str) -> None:
 
 
 def refused(folder: Path, stage: JointStage) -> str:
-    """What is said of a state that cannot be loaded; nothing may have been taken from it."""
+    """Return the message about a state that cannot be loaded; the stage must not have changed."""
     before = tiny.values(stage)
     with pytest.raises(PresetError) as caught:
         read_progress(folder)
@@ -61,7 +64,7 @@ def refused(folder: Path, stage: JointStage) -> str:
     return str(caught.value)
 
 
-def test_everything_comes_back(saved: Path, stage: JointStage) -> None:
+def test_a_saved_state_is_loaded_completely(saved: Path, stage: JointStage) -> None:
     expected = tiny.values(stage)
     names = (
         "master",
@@ -80,23 +83,23 @@ def test_everything_comes_back(saved: Path, stage: JointStage) -> None:
     assert [path.name for path in saved.iterdir()] == [NAME]
 
 
-def test_the_recipe_is_told(saved: Path) -> None:
+def test_the_file_names_the_recipe(saved: Path) -> None:
     with safe_open(saved / NAME, framework="numpy") as file:
         assert json.loads(file.metadata()["recipe"])["steps"] == 9
 
 
-def test_no_run_in_the_folder(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_run(tmp_path: Path) -> None:
     assert read_progress(tmp_path) is None
 
 
 @pytest.mark.parametrize("kept", [0, 5, 1000, -1])
-def test_a_cut_file(saved: Path, stage: JointStage, kept: int) -> None:
+def test_a_truncated_file_is_refused(saved: Path, stage: JointStage, kept: int) -> None:
     content = (saved / NAME).read_bytes()
     (saved / NAME).write_bytes(content[:kept])
     assert "is damaged" in refused(saved, stage)
 
 
-def test_a_flipped_bit(saved: Path, stage: JointStage) -> None:
+def test_a_flipped_bit_is_found(saved: Path, stage: JointStage) -> None:
     content = bytearray((saved / NAME).read_bytes())
     content[-1000] ^= 1
     (saved / NAME).write_bytes(content)
@@ -106,6 +109,8 @@ def test_a_flipped_bit(saved: Path, stage: JointStage) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"version": ""},
+        {"version": "1"},
         {"progress": ""},
         {"progress": "no JSON"},
         {"progress": '{"speed": 3}'},
@@ -113,12 +118,16 @@ def test_a_flipped_bit(saved: Path, stage: JointStage) -> None:
         {"config": "[]"},
     ],
 )
-def test_a_file_of_another_version(saved: Path, stage: JointStage, changes: dict[str, str]) -> None:
+def test_a_file_of_another_version_is_refused(
+    saved: Path, stage: JointStage, changes: dict[str, str]
+) -> None:
     edit(saved, **changes)
-    assert "not a checkpoint of this version" in refused(saved, stage)
+    message = refused(saved, stage)
+    assert "not a checkpoint of this version" in message
+    assert "delete" in message
 
 
-def test_a_state_of_another_size(saved: Path) -> None:
+def test_a_state_of_another_size_is_refused(saved: Path) -> None:
     other = JointStage(Codec(dataclasses.replace(tiny.CONFIG, codebook_size=32)), RECIPE)
     assert "tensors differ, first weights.quantizer.codebooks" in refused(saved, other)
 
@@ -137,7 +146,7 @@ def test_a_full_disk_leaves_the_old_state(saved: Path, stage: JointStage) -> Non
     assert [path.name for path in saved.iterdir()] == [NAME]
 
 
-def test_a_folder_that_cannot_be(stage: JointStage, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(stage: JointStage, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CodecError, match="cannot be written"):
         save_checkpoint(tmp_path / "file" / "run", stage, tiny.CONFIG, PROGRESS, RECIPE)
@@ -145,19 +154,21 @@ def test_a_folder_that_cannot_be(stage: JointStage, tmp_path: Path) -> None:
 
 SAVES_FOR_EVER = """
 import sys, itertools, pathlib
-import numpy as np, tiny_training as tiny
-from codec.network.codec import Codec
-from codec.training.checkpoint import Progress, save_checkpoint
+import numpy as np
+from support import tiny_training as tiny
+from codec.network import Codec
+from codec.training.checkpoint import save_checkpoint
 from codec.training.joint import JointStage
+from codec.training.progress import Progress
 stage = JointStage(Codec(tiny.CONFIG), tiny.recipe(1))
 for step in itertools.count():
-    stage.trainee.master.assign(np.full(stage.trainee.master.shape, step, np.float32))
+    stage.parameters.master.assign(np.full(stage.parameters.master.shape, step, np.float32))
     save_checkpoint(pathlib.Path(sys.argv[1]), stage, tiny.CONFIG, Progress(step=step), tiny.recipe(1))
     print(step, flush=True)
 """
 
 
-def test_a_kill_at_any_moment_leaves_a_whole_state(tmp_path: Path, stage: JointStage) -> None:
+def test_a_kill_at_any_moment_leaves_a_complete_state(tmp_path: Path, stage: JointStage) -> None:
     process = tiny.start(SAVES_FOR_EVER, tmp_path)
     assert process.stdout is not None
     said = [int(process.stdout.readline()) for _ in range(5)]

@@ -16,14 +16,12 @@ from hypothesis import strategies as st
 from support.corpora import RATE, build, corpus, folder, write
 
 from codec.training import data
-from codec.training.augmentation import PLAIN, Augmentation
+from codec.training.augmentation import SIGN_ONLY, Augmentation
+from codec.training.corpus import AudioFile, Corpus, FileSet
 from codec.training.data import (
-    AudioFile,
     BatchSpec,
-    Corpus,
-    FileSet,
-    Part,
     RateShare,
+    Shard,
     draw_batch,
     held_out_segments,
     prefetch,
@@ -49,8 +47,8 @@ def test_a_batch_is_fixed_by_seed_and_step(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
-def test_parts_are_the_whole(corpus: Corpus, count: int) -> None:
-    parts = [draw_batch(corpus, replace(SPEC, part=Part(number, count)), 7) for number in range(count)]
+def test_the_shards_together_are_the_whole_batch(corpus: Corpus, count: int) -> None:
+    parts = [draw_batch(corpus, replace(SPEC, shard=Shard(number, count)), 7) for number in range(count)]
     for whole, pieces in zip(draw_batch(corpus, SPEC, 7), zip(*parts, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
@@ -109,7 +107,7 @@ def test_held_out_files_are_never_drawn(tmp_path: Path) -> None:
     write(tmp_path / "in" / "train" / "a.wav", level=0.1)
     write(tmp_path / "in" / "valid" / "b.wav", level=0.9)
     corpus = build(tmp_path / "in")
-    plain = replace(SPEC, augmentation=PLAIN)
+    plain = replace(SPEC, augmentation=SIGN_ONLY)
     assert max(np.abs(draw_batch(corpus, plain, step).audio).max() for step in range(10)) <= 0.101
     assert np.abs(held_out_segments(corpus, 0.25, 3)).max() > 0.8
 
@@ -164,7 +162,7 @@ def test_a_mix_keeps_speech_louder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch_size": 0}, {"segment_length": 0}, {"rates": ()}, {"part": Part(0, 3)}]
+    "wrong", [{"batch_size": 0}, {"segment_length": 0}, {"rates": ()}, {"shard": Shard(0, 3)}]
 )
 def test_a_wrong_spec_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):

@@ -1,4 +1,4 @@
-"""Ctrl-C waits where it must; and the allocator's settings are taken."""
+"""Ctrl-C is deferred where the program asks for it; the allocator accepts its settings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from codec.training import memory
 from codec.training.interrupts import Interrupts
 
 
-def test_what_is_held_runs_to_its_end() -> None:
+def test_a_deferred_body_runs_to_its_end() -> None:
     said: list[str] = []
     done = []
     with Interrupts(said.append) as interrupts, pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-        with interrupts.held():
+        with interrupts.deferred():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             done.append("step")
     assert (done, said) == (["step"], ["stopping after this step"])
 
 
-def test_elsewhere_it_comes_at_once() -> None:
+def test_elsewhere_an_interrupt_is_immediate() -> None:
     with Interrupts(print), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
         pytest.fail("not reached")
@@ -31,14 +31,14 @@ def test_elsewhere_it_comes_at_once() -> None:
 
 def test_one_interrupt_is_raised_once() -> None:
     with Interrupts(lambda _: None) as interrupts:
-        with pytest.raises(KeyboardInterrupt), interrupts.held():
+        with pytest.raises(KeyboardInterrupt), interrupts.deferred():
             signal.raise_signal(signal.SIGINT)
-        with interrupts.held():
+        with interrupts.deferred():
             pass
 
 
 def test_an_error_comes_before_the_interrupt() -> None:
-    with Interrupts(lambda _: None) as interrupts, pytest.raises(OSError), interrupts.held():
+    with Interrupts(lambda _: None) as interrupts, pytest.raises(OSError), interrupts.deferred():
         signal.raise_signal(signal.SIGINT)
         raise OSError
 
@@ -49,7 +49,11 @@ def test_sigterm_only_where_the_program_has_made_it_an_interrupt() -> None:
         assert signal.getsignal(signal.SIGTERM) is before
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with Interrupts(lambda _: None) as interrupts, pytest.raises(KeyboardInterrupt), interrupts.held():
+        with (
+            Interrupts(lambda _: None) as interrupts,
+            pytest.raises(KeyboardInterrupt),
+            interrupts.deferred(),
+        ):
             signal.raise_signal(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -57,9 +61,9 @@ def test_sigterm_only_where_the_program_has_made_it_an_interrupt() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_other_threads_set_no_handlers() -> None:
+def test_other_threads_change_no_handlers() -> None:
     def body() -> None:
-        with Interrupts(print) as interrupts, interrupts.held():
+        with Interrupts(print) as interrupts, interrupts.deferred():
             found.append(signal.getsignal(signal.SIGINT))
 
     found: list[object] = []
@@ -69,19 +73,19 @@ def test_other_threads_set_no_handlers() -> None:
     assert found == [signal.default_int_handler]
 
 
-def test_a_full_pipe_in_the_handler_does_no_harm() -> None:
+def test_a_message_that_cannot_be_written_does_no_harm() -> None:
     def say(line: str) -> None:
         raise RuntimeError("reentrant call")
 
-    with Interrupts(say) as interrupts, pytest.raises(KeyboardInterrupt), interrupts.held():
+    with Interrupts(say) as interrupts, pytest.raises(KeyboardInterrupt), interrupts.deferred():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_glibc_takes_the_settings() -> None:
+def test_glibc_accepts_the_settings() -> None:
     assert memory.keep_freed_memory() is hasattr(ctypes.CDLL(None), "mallopt")
 
 
-def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(name: object) -> object:
         raise OSError(name)
 

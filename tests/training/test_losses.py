@@ -1,4 +1,4 @@
-"""The distances of training, against librosa and against what they promise."""
+"""The distances of the training losses, compared with librosa, and their properties."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_scales_add_up_and_items_stand_alone() -> None:
     assert found[0] > 1.5 * found[1]
 
 
-def test_it_ranks_as_the_metric_does() -> None:
+def test_it_ranks_like_the_metric() -> None:
     reference = wave(440) + noise(1)
     decoded = [reference + level * noise(2) for level in (0.1, 0.5, 2.0)]
     ours = [float(mel(reference, signal)[0]) for signal in decoded]
@@ -97,7 +97,7 @@ def test_a_bin_weighs_the_same_at_every_rate() -> None:
     assert narrow == pytest.approx(wide, rel=0.05)
 
 
-def test_the_complex_term_hears_phase() -> None:
+def test_the_complex_term_depends_on_phase() -> None:
     assert complex_distance(wave(500), -wave(500), 1000) > 1.5 * complex_distance(
         wave(500), 0 * wave(500), 1000
     )

@@ -1,4 +1,4 @@
-"""What the decoder is taught of pitch."""
+"""The pitch target from the source, and the loss of the decoder's pitch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scores(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def voice(hertz: np.ndarray, tilt: float = 1.0) -> np.ndarray:
-    """Harmonics up to 5 kHz of a frequency [time], each weaker than the one below."""
+    """Return harmonics up to 5 kHz of a frequency [time], each weaker than the one below."""
     phase = 2 * np.pi * np.cumsum(hertz) / RATE
     numbers = range(1, int(5000 / hertz.max()))
     return 0.1 * sum(np.cos(number * phase) / number**tilt for number in numbers)
@@ -37,8 +37,8 @@ def test_the_pitch_of_harmonics(hertz: float, tilt: float) -> None:
 def test_a_frame_is_centred_on_the_first_sample_of_its_block() -> None:
     hertz = np.linspace(100, 200, RATE)
     found, _ = scores(voice(hertz))
-    heard = pitches()[found.argmax(axis=1)]
-    np.testing.assert_allclose(heard[5:-5], hertz[::HOP][5:-5], rtol=0.04)
+    estimated = pitches()[found.argmax(axis=1)]
+    np.testing.assert_allclose(estimated[5:-5], hertz[::HOP][5:-5], rtol=0.04)
 
 
 def test_noise_has_no_pitch() -> None:

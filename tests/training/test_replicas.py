@@ -16,7 +16,7 @@ from support import tiny_training as tiny
 from codec.errors import CodecError
 from codec.presets import save_preset
 from codec.training.checkpoint import NAME
-from codec.training.data import WHOLE, Part
+from codec.training.data import WHOLE_BATCH, Shard
 from codec.training.replicas import Replicas, find_replicas
 from codec.training.trainer import train
 
@@ -33,25 +33,25 @@ else:
 from support import tiny_training as tiny
 from codec.presets import load_keras
 from codec.training import trainer
-from codec.training.recipe import Tuning
-trainer.HELD_OUT_SECONDS, trainer.HELD_OUT_COUNT = 1.0, 2
-folder, preset, output, steps, part = sys.argv[1:]
-tuning = Tuning(float(part), windows=(0.032, 0.016), limit=2000.0, widths=(4, 4, 4, 4), crop_seconds=0.3)
-recipe = tiny.recipe(int(steps), batch_size=4, rise_steps=1, tuning=tuning)
-take, stages = trainer._Run._take, []
-trainer._Run._take = lambda run, stage: (take(run, stage), stages.append(run.stage))
+from codec.training.recipe import AdversarialRecipe
+folder, preset, output, steps, share = sys.argv[1:]
+small = {"windows": (0.032, 0.016), "frequency_limit": 2000.0, "channels": (4, 4, 4, 4), "crop_seconds": 0.3}
+adversarial = AdversarialRecipe(float(share), **small)
+recipe = tiny.recipe(int(steps), batch_size=4, rise_steps=1, adversarial=adversarial)
+new_stepper, stages = trainer.new_stepper, []
+trainer.new_stepper = lambda stage: (stages.append(stage), new_stepper(stage))[1]
 with replicas.scope():
     codec = load_keras(preset)
 trainer.train(pathlib.Path(folder), pathlib.Path(output), recipe, print, codec, replicas=replicas)
 state = tiny.values(stages[-1])
 print(len(stages), hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest())
 """
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "assets" / "docs" / "training.md"
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder of recordings, and a model that has seen sines."""
+    """Return a folder of recordings, and a model initialized on sines."""
     folder = tmp_path_factory.mktemp("two")
     tiny.recordings(folder / "in")
     save_preset(tiny.bench().stage.codec, folder / "preset", "# sines\n")
@@ -59,8 +59,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def settings(number: int, ports: list[int]) -> str:
-    """TF_CONFIG as the README has it, with other ports, for process `number`."""
-    found = re.search(r"TF_CONFIG='(.*)'", README.read_text(encoding="utf-8"))
+    """Return TF_CONFIG as in the guide, with other ports, for process `number`."""
+    found = re.search(r"TF_CONFIG='(.*)'", GUIDE.read_text(encoding="utf-8"))
     assert found
     config = json.loads(found[1])
     config["cluster"]["worker"] = [f"localhost:{port}" for port in ports]
@@ -77,7 +77,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def two(code: str, *arguments: object) -> list[str]:
-    """Run a program as two processes that know of each other; gives what each printed."""
+    """Run a program as two processes of one cluster, and return what each printed."""
     ports = free_ports(2)
     processes = [tiny.start(code, *arguments, TF_CONFIG=settings(number, ports)) for number in range(2)]
     return [tiny.finish(process) for process in processes]
@@ -89,41 +89,41 @@ def state(output: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def alone(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """What one process makes of the whole batches."""
+    """Return the state of one process that trains on the whole batches."""
     output = tmp_path_factory.mktemp("alone")
     tiny.finish(tiny.start(SIDE, *inputs, output, 2, 0))
     return state(output)
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """Equal but for rounding; where a gradient is tiny, Adam makes much of that."""
+    """Assert that two states are equal except for rounding, which Adam enlarges where a gradient is tiny."""
     assert set(found) == set(expected)
     assert np.mean(np.abs(found["master"] - expected["master"]) > 1e-4) < 0.02
     for name in expected:
-        if name.startswith(("told", "weights.quantizer", "weights.encoder.standardize")):
+        if name.startswith(("result", "weights.quantizer", "weights.encoder.standardize")):
             np.testing.assert_allclose(found[name], expected[name], atol=2e-3, err_msg=name)
 
 
 @pytest.mark.slow
-def test_two_processes_are_as_one(
+def test_two_processes_train_like_one(
     inputs: tuple[Path, Path], alone: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     output = tmp_path / "two"
     printed = two(SIDE, *inputs, output, 2, 0)
     assert printed[0].splitlines()[-1] == printed[1].splitlines()[-1]  # the same to the last bit
-    assert len(printed[1].splitlines()) == 1  # only the chief has something to say
+    assert len(printed[1].splitlines()) == 1  # only the chief says anything
     same(state(output), alone)
     assert (output / "prior.safetensors").is_file()
-    assert len(list((output / "training" / "board").iterdir())) == 1
-    # They go on together, to the decoder stage.
+    assert len(list((output / "training" / "tensorboard").iterdir())) == 1
+    # They continue together, to the adversarial stage.
     printed = two(SIDE, *inputs, output, 4, 0.5)
-    assert "\ngoing on after 2 steps" in printed[0]
+    assert "\ncontinuing after 2 steps" in printed[0]
     assert printed[0].splitlines()[-1] == printed[1].splitlines()[-1]
     assert printed[1].startswith("2 ")  # stages
 
 
 @pytest.mark.slow
-def test_two_devices_are_as_one(
+def test_two_devices_train_like_one(
     inputs: tuple[Path, Path], alone: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     tiny.finish(tiny.start(SIDE, *inputs, tmp_path, 2, 0, DEVICES="2"))
@@ -131,7 +131,7 @@ def test_two_devices_are_as_one(
 
 
 @pytest.mark.slow
-def test_the_command_of_the_readme(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_command_of_the_guide(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     code, (folder, preset) = "from cli.main import main; main()", inputs
     options = ("--from", preset, "--steps", 2, "--batch-size", 2, "--segment", 0.5)
     two(code, "train", folder, "--output", tmp_path / "model", *options)
@@ -143,22 +143,23 @@ def test_the_command_of_the_readme(inputs: tuple[Path, Path], tmp_path: Path) ->
 
 JAX = """
 import sys
-import numpy as np, tiny_training as tiny
+import numpy as np
+from support import tiny_training as tiny
 import jax
 assert jax.local_device_count() == int(sys.argv[2])
 bench = tiny.bench()
-batch = tiny.arrays(bench.stage.codec, 4)._replace(num_codebooks=np.array([3, 1, 2, 3], np.int32))
+batch = tiny.inputs(bench.stage.codec, 4)._replace(num_codebooks=np.array([3, 1, 2, 3], np.int32))
 report = bench.stepper.step(batch, 1e-3, 0)
 if jax.local_device_count() > 1:
     assert len(bench.stepper.values[0].sharding.device_set) == 2
-bench.stepper.settle()
-told = {**report.figures, "norm": report.gradient_norm}
-np.savez(sys.argv[1], **tiny.values(bench.stage), **{f"told {name}": value for name, value in told.items()})
+bench.stepper.write_variables()
+result = {**report.losses, "norm": report.gradient_norm}
+np.savez(sys.argv[1], **tiny.values(bench.stage), **{f"result {name}": value for name, value in result.items()})
 """
 
 
 @pytest.mark.slow
-def test_two_devices_on_jax_are_as_one(tmp_path: Path) -> None:
+def test_two_devices_on_jax_train_like_one(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     for count in (1, 2):
         quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # half the time to compile
@@ -168,21 +169,21 @@ def test_two_devices_on_jax_are_as_one(tmp_path: Path) -> None:
         same(dict(found), dict(expected))
 
 
-def test_alone() -> None:
+def test_a_process_alone_is_the_chief() -> None:
     replicas = Replicas()
     with replicas.scope(), replicas.chief_first():
         assert replicas.total(1.0, 2.0) == [1.0, 2.0]
         assert replicas.of_chief(3.0) == 3.0
-    assert (replicas.part, replicas.count, replicas.chief) == (WHOLE, 1, True)
+    assert (replicas.shard, replicas.count, replicas.chief) == (WHOLE_BATCH, 1, True)
 
 
-def test_a_batch_that_does_not_divide(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a batch of 2 does not divide among 3 devices"):
-        train(tmp_path, tmp_path, tiny.recipe(1), print, replicas=Replicas(Part(0, 3), 3))
+        train(tmp_path, tmp_path, tiny.recipe(1), print, replicas=Replicas(Shard(0, 3), 3))
 
 
 @pytest.mark.parametrize("wrong", ["{", '{"cluster": {"worker": ["here:1"]}, "task": {"type": "boss"}}'])
-def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_an_invalid_tf_config_is_an_error(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv("TF_CONFIG", wrong)
-    with pytest.raises(CodecError, match="TF_CONFIG is of no use"):
+    with pytest.raises(CodecError, match="TF_CONFIG cannot be used"):
         find_replicas()

@@ -1,4 +1,4 @@
-"""The figures on held-out audio, and how they are told."""
+"""The figures on held-out audio, and the lines that report them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from support import tiny_training as tiny
 
-from codec.errors import PresetError
-from codec.network.codec import Codec
+from codec.network import Codec
 from codec.presets import save_preset
 from codec.training import validation
-from codec.training.initialization import kmeans_start, pca_start
+from codec.training.initialization import initialize_codebooks, initialize_linear_paths
 from codec.training.validation import (
     Validation,
+    Validator,
     effective_dimensions,
-    in_words,
-    shipped_results,
-    table,
+    measure_default_preset,
     validate,
 )
 
@@ -28,14 +26,14 @@ RESULTS = Validation((1500, 6000), (1.7, 1.25), (0.3, 0.08), 5.62, (1.0, 0.4, 0.
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    """Six codebooks, so two rates, that have seen the sines."""
+    """Return a codec with six codebooks, so two bitrates, initialized on sines."""
     codec = Codec(dataclasses.replace(tiny.CONFIG, num_codebooks=6))
-    pca_start(codec, [HELD_OUT])
-    kmeans_start(codec, [HELD_OUT], 2, 0)
+    initialize_linear_paths(codec, [HELD_OUT])
+    initialize_codebooks(codec, [HELD_OUT], 2, 0)
     return codec
 
 
-HELD_OUT = np.stack([tiny.sines(2.0, seed) for seed in range(3)])[..., None]
+HELD_OUT = np.stack([tiny.sines(1.0, seed) for seed in range(3)])[..., None]
 
 
 @pytest.mark.parametrize("equal", [1, 3, 8])
@@ -45,7 +43,7 @@ def test_effective_dimensions(equal: int) -> None:
     assert effective_dimensions(latents + 100.0) == pytest.approx(equal, rel=0.02)
 
 
-def test_more_codebooks_leave_less(codec: Codec) -> None:
+def test_more_codebooks_leave_a_smaller_error(codec: Codec) -> None:
     results = validate(codec, HELD_OUT)
     assert results.bitrates == (600, 1200)
     assert results.latent_error[0] > results.latent_error[1] > 0
@@ -56,43 +54,57 @@ def test_more_codebooks_leave_less(codec: Codec) -> None:
     assert max(results.perplexity) <= tiny.CONFIG.codebook_size + 1e-3
 
 
-def test_the_size_of_blocks_does_not_count(codec: Codec) -> None:
+def test_the_batch_size_does_not_change_the_figures(codec: Codec) -> None:
     whole, single = validate(codec, HELD_OUT), validate(codec, HELD_OUT, batch_size=1)
     assert single.mel == pytest.approx(whole.mel, rel=1e-2)
     assert single.effective_dimensions == pytest.approx(whole.effective_dimensions, rel=1e-3)
 
 
-def test_in_words() -> None:
-    lines = in_words(RESULTS, None, "shipped")
-    assert lines[0].endswith("(log-mel, 0 is the same): 1.700 at 1.5k, 1.250 at 6k bit/s")
-    assert "5.6 effective dimensions" in lines[1]
+def test_unused_codewords_are_reported_with_a_remedy() -> None:
+    lines = RESULTS.lines()
+    assert lines[0].endswith("(0 is identical): 1.700 at 1.5k, 1.250 at 6k bit/s")
+    assert lines[1] == "latents: 5.6 effective dimensions, error 0.300/0.080"
     assert len(lines) == 3
-    assert lines[2].startswith("warning: codebooks with many unused codewords: 2 (40%); ")
+    assert lines[2].startswith("warning: ") and "2 (40%)" in lines[2]
     assert "Train longer, on more varied audio" in lines[2]
-    shipped = RESULTS._replace(mel=(1.5, 1.1), usage=(1.0, 1.0, 1.0))
-    assert in_words(shipped, RESULTS, "lamella-48k")[1:] == [
-        "the same of lamella-48k: 1.700 at 1.5k, 1.250 at 6k bit/s",
-        "latents: 5.6 effective dimensions, error 0.300/0.080",
-    ]
-    assert "1.250 at 6k" in str(RESULTS)
+    assert len(RESULTS._replace(usage=(1.0, 1.0, 1.0)).lines()) == 2
 
 
-def test_the_table_of_the_card() -> None:
-    assert table(RESULTS).splitlines()[2:] == ["| 1500 | 1.700 | 0.300 |", "| 6000 | 1.250 | 0.080 |"]
+def test_the_table_has_a_line_for_each_bitrate() -> None:
+    assert RESULTS.table().splitlines()[2:] == ["| 1500 | 1.700 | 0.300 |", "| 6000 | 1.250 | 0.080 |"]
 
 
-def test_the_shipped_model_is_measured_where_it_fits(
-    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def default_preset(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tiny codec the default preset."""
     save_preset(codec, tmp_path, "# tiny\n")
-    monkeypatch.setattr(validation, "find_preset", lambda _: tmp_path)
-    found = shipped_results(tiny.RATE, HELD_OUT)
+    monkeypatch.setattr(validation, "DEFAULT_PRESET", tmp_path)
+
+
+def test_the_default_preset_is_measured_if_its_sample_rate_fits(codec: Codec, default_preset: None) -> None:
+    found = measure_default_preset(tiny.RATE, HELD_OUT[:1])
     assert found is not None
-    assert found.mel == pytest.approx(validate(codec, HELD_OUT).mel, rel=0.05)
-    assert shipped_results(48000, HELD_OUT) is None
+    assert found.mel == pytest.approx(validate(codec, HELD_OUT[:1]).mel, rel=0.05)
+    assert measure_default_preset(48000, HELD_OUT) is None
 
-    def missing(name: str) -> Path:
-        raise PresetError(f"no model '{name}'")
 
-    monkeypatch.setattr(validation, "find_preset", missing)
-    assert shipped_results(tiny.RATE, HELD_OUT) is None
+def test_a_missing_default_preset_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "DEFAULT_PRESET", "no such model")
+    assert measure_default_preset(tiny.RATE, HELD_OUT) is None
+
+
+def test_a_validator_says_the_figures_of_the_default_preset_too(
+    codec: Codec, default_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, measured = list[str](), list[Codec]()
+    monkeypatch.setattr(validation, "validate", lambda codec, audio: measured.append(codec) or RESULTS)
+    validator = Validator(HELD_OUT, said.append)
+    for _ in range(2):
+        assert validator.measure(codec) is RESULTS
+    assert len(measured) == 3  # the default preset only once
+    assert [line.split(":")[0] for line in said[:4]] == [
+        "log-mel distance of decoded from held-out audio (0 is identical)",
+        f"the same for {validation.DEFAULT_PRESET}",
+        "latents",
+        "warning",
+    ]
