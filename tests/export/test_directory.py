@@ -1,4 +1,4 @@
-"""An export appears only when it is whole, and replaces nothing but an earlier export."""
+"""An export appears only once it is complete, and replaces only an earlier export."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a saved codec makes of fixed sounds and codes, and of one training step, on the backend Keras runs on.
+"""Run a preset on fixed audio and codes, and through two training steps, on the backend that Keras uses.
 
     python backend_side.py PRESET RESULT.npz
 
-test_backends.py calls `outcomes` itself on one backend, and runs this program for the other.
+`tests/network/test_backends.py` calls `results` on one backend, and runs this program for the other.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ FRAMES, BATCH = 26, 2
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Return Gaussian noise of variance 1, float32."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def sound(codec: Codec) -> np.ndarray:
-    """A chord over noise, [batch, time, 1]."""
+def chords(codec: Codec) -> np.ndarray:
+    """Return a chord over noise in each item, [batch, time, 1]."""
     time = np.arange(FRAMES * codec.config.hop_length) / codec.config.sample_rate
-    chords = [sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 6)) for pitch in (150, 220)]
-    return (0.2 * np.stack(chords)[..., None] + 0.01 * noise(BATCH, len(time), 1)).astype(np.float32)
+    waves = [sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 6)) for pitch in (150, 220)]
+    return (0.2 * np.stack(waves)[..., None] + 0.01 * noise(BATCH, len(time), 1)).astype(np.float32)
 
 
-def coded(codec: Codec) -> dict[str, np.ndarray]:
-    """Latents, codes, and the sound of codes drawn at random."""
-    audio, config = sound(codec), codec.config
+def coding(codec: Codec) -> dict[str, np.ndarray]:
+    """Return latents, codes, and the audio of random codes."""
+    audio, config = chords(codec), codec.config
     shape = (BATCH, FRAMES, config.num_codebooks)
-    drawn = np.random.default_rng(1).integers(0, config.codebook_size, shape).astype(np.int32)
+    random_codes = np.random.default_rng(1).integers(0, config.codebook_size, shape).astype(np.int32)
     codes, _ = codec.encode_step(audio, codec.encoder_state(BATCH), config.num_codebooks)
-    decoded, _ = codec.decode_step(drawn, codec.decoder_state(BATCH))
+    decoded, _ = codec.decode_step(random_codes, codec.decoder_state(BATCH))
     latents, _ = compiled(codec.encoder.step)(audio, codec.encoder.initial_state(BATCH))
     return {"latents": latents, "codes": codes, "decoded": decoded}
 
 
-def passed_through() -> dict[str, np.ndarray]:
-    """The value of `straight_through`, and the gradients to both of its arguments."""
+def gradients_of_straight_through() -> dict[str, np.ndarray]:
+    """Return the value of `straight_through`, and the gradients to both arguments."""
     latents, quantized, upstream = noise(3, 4), noise(3, 4, seed=1), noise(3, 4, seed=2)
     if keras.backend.backend() == "jax":
         import jax
@@ -61,41 +62,51 @@ def passed_through() -> dict[str, np.ndarray]:
     else:
         import tensorflow as tf
 
-        given = [tf.constant(latents), tf.constant(quantized)]
+        arguments = [tf.constant(latents), tf.constant(quantized)]
         with tf.GradientTape() as tape:
-            tape.watch(given)
-            value = straight_through(*given)
-        gradients = tape.gradient(value, given, upstream, unconnected_gradients="zero")
+            tape.watch(arguments)
+            value = straight_through(*arguments)
+        gradients = tape.gradient(value, arguments, upstream, unconnected_gradients="zero")
     return {"value": value, "to_latents": gradients[0], "to_quantized": gradients[1]}
 
 
-def trained(codec: Codec) -> dict[str, np.ndarray]:
-    """Losses of two joint steps, and what the first moved."""
+def training(codec: Codec) -> dict[str, np.ndarray]:
+    """Return the losses of two joint steps, and the change of the weights in the first."""
     stage, config = JointStage(codec, Recipe(steps=1)), codec.config
     before = keras.ops.convert_to_numpy(stage.parameters.master.value).copy()
-    books = np.full(BATCH, config.num_codebooks, np.int32)
-    nothing = np.zeros((BATCH, 0, 0), np.float32)
-    arrays = StepInputs(
-        sound(codec), books, np.array([0, 9], np.int32), nothing, np.ones((BATCH, FRAMES), np.float32)
+    num_codebooks = np.full(BATCH, config.num_codebooks, np.int32)
+    no_pitch = np.zeros((BATCH, 0, 0), np.float32)
+    inputs = StepInputs(
+        chords(codec),
+        num_codebooks,
+        np.array([0, 9], np.int32),
+        no_pitch,
+        np.ones((BATCH, FRAMES), np.float32),
     )
     stepper = new_stepper(stage)
-    report = stepper.step(arrays, 1e-3, 1)
+    report = stepper.step(inputs, 1e-3, 1)
     stepper.write_variables()
     losses = {f"loss {name}": value for name, value in report.losses.items()}
-    moved = {
-        "moved": keras.ops.convert_to_numpy(stage.parameters.master.value) - before,
+    changed = {
+        "change": keras.ops.convert_to_numpy(stage.parameters.master.value) - before,
         "codebooks": keras.ops.copy(codec.quantizer.codebooks.value),
         "mean": keras.ops.copy(codec.encoder.standardize.mean.value),
     }
-    again = stepper.step(arrays, 1e-3, 1)  # with the codebooks that the first step moved
-    return {**losses, "norm": report.gradient_norm, **moved, "commitment": again.losses["commitment"]}
+    second = stepper.step(inputs, 1e-3, 1)  # uses the codebooks that the first step moved
+    return {
+        **losses,
+        "gradient_norm": report.gradient_norm,
+        **changed,
+        "commitment": second.losses["commitment"],
+    }
 
 
-def outcomes(preset: str) -> dict[str, np.ndarray]:
+def results(preset: str) -> dict[str, np.ndarray]:
+    """Return all arrays that the backends must agree on."""
     codec = load_keras(preset)
-    found = {**coded(codec), **passed_through(), **trained(codec)}
-    return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
+    arrays = {**coding(codec), **gradients_of_straight_through(), **training(codec)}
+    return {name: keras.ops.convert_to_numpy(array) for name, array in arrays.items()}
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], backend=keras.backend.backend(), **outcomes(sys.argv[1]))
+    np.savez(sys.argv[2], backend=keras.backend.backend(), **results(sys.argv[1]))
