@@ -54,7 +54,7 @@ class Excitation(StreamingLayer):
         before = ops.concatenate([state[:, :1], halves[:, :-1]], axis=1)
         total = ops.cumsum(halves + before, axis=1) + state[:, 1:]
         phase = _sum_since_reset(total, ops.logical_or(resets, ops.logical_not(voiced))) % PHASE_STEPS
-        spectra = self._harmonics(pitch, phase) * ops.cast(voiced, "float32")[..., None, None]
+        spectra = self._harmonics(pitch, phase) * ops.expand_dims(ops.cast(voiced, "float32"), (-2, -1))
         parts = ops.concatenate([spectra[..., 0], spectra[..., 1]], axis=-1)
         return parts, ops.stack([halves[:, -1], phase[:, -1]], axis=1)
 
