@@ -205,7 +205,7 @@ def decoder_layers(config: CodecConfig) -> DecoderLayers:
     bands, bins = 2 * config.mel_bands, 4 * config.phase_bins  # of both spectral frames
     return DecoderLayers(
         coarse=(
-            Conv("input", config.latent_dim, coarse, kernel_size=3),
+            Conv("coarse_input", config.latent_dim, coarse, kernel_size=3),
             *(Block(f"coarse_block_{number}", coarse, hidden) for number in _numbers(config.decoder_blocks)),
             Dense("coarse_output", coarse, 2 * fine),
             Split("split"),
