@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codec.audio import MAX_CHANNELS, Resampler, SecondsResampler
+from codec.audio.blocks import LARGEST_SAMPLE
 from codec.dsp import to_left_and_right, to_mid_and_side
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def checked_samples(samples: np.ndarray) -> np.ndarray:
         raise ValueError(f"`samples` must be {expected}, found shape {list(samples.shape)}")
     if not np.isfinite(samples).all():
         raise ValueError("`samples` must be finite numbers, found NaN or infinity")
+    if np.abs(samples).max(initial=0) > LARGEST_SAMPLE:
+        raise ValueError(f"`samples` must be within -1 .. 1, found {np.abs(samples).max():g}")
     return samples.astype(np.float32, copy=False)
 
 

@@ -203,6 +203,7 @@ def test_no_samples_have_no_codes_and_come_back_as_none(numpy_codec: NumpyCodec)
         (np.zeros(10, np.int16), "floats in -1 .. 1, found int16; divide 16-bit integers by 32768"),
         (np.zeros((10, 9), np.float32), "1 to 8 channels, found shape \\[10, 9\\]"),
         (np.full((10, 1), np.nan, np.float32), "finite numbers, found NaN or infinity"),
+        (np.full((10, 1), 1e30, np.float32), "within -1 .. 1, found 1e\\+30"),
     ],
 )
 def test_samples_are_checked(numpy_codec: NumpyCodec, samples_in: np.ndarray, message: str) -> None:
