@@ -56,7 +56,7 @@ def _scale_distance(pair: Audio, window: int, bands: int) -> float:
 
 
 def _magnitudes(signals: Audio, window: int) -> Audio:
-    """Return the short-time spectrum with Hann windows around every frame: [.., time] -> [.., frame, bin]."""
+    """Return magnitudes of short-time spectra with centred Hann windows: [signal, time] -> [signal, frame, bin]."""
     padded = np.pad(signals, ((0, 0), (window // 2, window // 2)), mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, window, axis=-1)[:, :: window // 4]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)

@@ -151,7 +151,9 @@ class PriorNetwork(keras.Model):
         Args:
             context_limits: largest absolute value of each element of a context, [context].
         """
-        by_codebook = [self._codebook_to_integers(number, context_limits) for number in range(self.mean.shape[0])]
+        by_codebook = [
+            self._codebook_to_integers(number, context_limits) for number in range(self.mean.shape[0])
+        ]
         return {name: np.stack([arrays[name] for arrays in by_codebook]) for name in by_codebook[0]}
 
     def _codebook_to_integers(self, number: int, context_limits: np.ndarray) -> PriorArrays:

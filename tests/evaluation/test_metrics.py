@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 from support.sounds import noise, tone
@@ -31,6 +32,16 @@ def test_it_equals_its_definition() -> None:
         for window, bands in MEL_SCALES
     )
     assert mel_distance(reference, decoded, 44100) == pytest.approx(expected, rel=1e-4)
+
+
+def test_it_equals_the_same_distance_computed_with_librosa() -> None:
+    pair, expected = np.stack([noise(44100)[:, 0], tone(1.0, 44100)[:, 0]]).astype(np.float32), 0.0
+    for window, bands in MEL_SCALES:
+        spectra = np.abs(librosa.stft(pair, n_fft=window, hop_length=window // 4, pad_mode="reflect"))
+        filters = librosa.filters.mel(sr=44100, n_fft=window, n_mels=bands)
+        levels = np.log10(np.maximum(filters @ spectra, 1e-5))
+        expected += float(np.abs(levels[0] - levels[1]).mean())
+    assert mel_distance(pair[0], pair[1], 44100) == pytest.approx(expected, abs=1e-5 * len(MEL_SCALES))
 
 
 def test_a_factor_of_ten_is_a_distance_of_one_on_each_scale() -> None:

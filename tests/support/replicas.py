@@ -25,7 +25,7 @@ FAR = 50.0
 
 
 def batches() -> np.ndarray:
-    """[step, batch, frame, dim]; the two halves of a batch differ much."""
+    """Return random latents [step, batch, frame, dim]; the two halves of a batch differ much."""
     x = np.random.default_rng(0).standard_normal((STEPS, 2, ROWS, DIM))
     return (x * np.array([1.0, 2.0])[:, None, None]).astype(np.float32)
 
@@ -48,7 +48,7 @@ def replicas(variable: keras.Variable, strategy: tf.distribute.Strategy) -> list
 
 
 def check_stack(strategy: tf.distribute.Strategy) -> None:
-    """Codewords far off make some dead, so restarts are among the steps."""
+    """Far codewords are dead, so some steps revive codewords."""
     with strategy.scope():
         both = quantizer()
     alone = quantizer()
@@ -67,7 +67,7 @@ def check_stack(strategy: tf.distribute.Strategy) -> None:
 
 
 def move_by_halves(layer: ResidualVectorQuantizer, batch: np.ndarray) -> None:
-    """What two replicas ought to do: the mean of their counts, and the first one's candidates."""
+    """Do what two replicas must do together: average their counts, and take the candidates of the first."""
     first, second = (layer.quantize_latents(half[None], np.int32([2])).movement for half in batch)
     mean = Averages(*((a + b) / 2 for a, b in zip(first.batch, second.batch, strict=True)))
     layer.update(Movement(mean, first.fresh))

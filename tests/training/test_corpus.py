@@ -111,7 +111,7 @@ def test_skipped_files_are_counted_and_leave_nothing(tmp_path: Path) -> None:
 
 
 def build_again_says(folder: Path) -> list[str]:
-    """What a call says that reuses the cache."""
+    """Return the messages of a call that reuses the cache."""
     said: list[str] = []
     build(folder, said)
     return said

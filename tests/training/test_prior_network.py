@@ -1,4 +1,4 @@
-"""The networks of the prior: they learn what the context tells, and integers keep it."""
+"""The networks of the prior: they learn from the context, and integers keep what was learned."""
 
 from __future__ import annotations
 
