@@ -10,7 +10,7 @@ import click
 
 from cli import options
 from cli.backend import use_one_core
-from cli.files import STANDARD, find_model, load_once, read_facts, resolve_input, resolve_output
+from cli.files import STANDARD, load_for_file, read_facts, resolve_input, resolve_output
 from cli.parallel import run_job
 from cli.progress import progress_bar
 
@@ -36,7 +36,7 @@ class DecompressJob:
         seconds = None
         if source != STANDARD and not self.recover:
             model_id, seconds = read_facts(source)
-            model = load_once(find_model(model_id, self.model, source))
+            model = load_for_file(model_id, self.model, source)
         from codec.audio import AudioWriter, RawWriter
         from codec.coding.decompression import decompress
 

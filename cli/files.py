@@ -105,8 +105,20 @@ def find_model(model_id: bytes, model: str | None, name: str) -> Path:
         raise PresetError(f"{name}: {error}") from error
 
 
+def load_for_file(model_id: bytes, model: str | None, name: str) -> NumpyCodec:
+    """Load the model that made a .lam file, once in each process; arguments and errors are those of `find_model`."""
+    return _load_by_identity(model_id, find_model(model_id, model, name))
+
+
 @functools.cache
-def load_once(model: str | Path, effort: int = 0) -> NumpyCodec:
+def _load_by_identity(model_id: bytes, folder: Path) -> NumpyCodec:
+    from codec.presets import load_by_identity
+
+    return load_by_identity(model_id, (folder,), effort=0)
+
+
+@functools.cache
+def load_once(model: str, effort: int) -> NumpyCodec:
     """Load a model once in each process; raise PresetError if that fails."""
     from codec.presets import load
 

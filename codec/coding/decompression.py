@@ -19,7 +19,7 @@ from codec.coding.decoder_stream import DecoderStream, chunks_per_step, decoded
 from codec.coding.time_range import TimeRange, chunks_from, cut, first_chunk, last_chunk
 from codec.errors import BitstreamError, PresetError
 from codec.files import PathLike, name_of, naming_damage, reading, seekable
-from codec.presets import accepts, find_by_identity, find_preset, load, model_id
+from codec.presets import accepts, find_preset, load_by_identity, model_id
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
@@ -167,7 +167,7 @@ def _model_for(
         return model
     extra = () if model is None else (find_preset(model),)
     try:
-        return load(find_by_identity(header.model_id, extra))
+        return load_by_identity(header.model_id, extra)
     except PresetError as error:
         raise PresetError(f"{name}: {error}") from error
 

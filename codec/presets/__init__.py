@@ -13,7 +13,7 @@ card.md                data, licence, figures and limits, for people
 from __future__ import annotations
 
 from codec.presets.catalog import DEFAULT_PRESET, Preset, find_preset, list_models, list_presets, samples
-from codec.presets.identity import accepts, find_by_identity, identity_of, model_id
+from codec.presets.identity import accepts, find_by_identity, identity_of, load_by_identity, model_id
 from codec.presets.reading import load, load_keras, read_config
 from codec.presets.writing import save_preset, save_prior
 
@@ -27,6 +27,7 @@ __all__ = [
     "list_models",
     "list_presets",
     "load",
+    "load_by_identity",
     "load_keras",
     "model_id",
     "read_config",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,14 @@ from codec.errors import PresetError
 from codec.files import PathLike
 from codec.presets.catalog import CONFIG, MODELS_VARIABLE, PRIOR, find_preset, list_models, list_presets
 from codec.presets.parts import part_path, read_part, read_tensors, stored, weights_of
-from codec.presets.reading import read_config
+from codec.presets.reading import load, read_config
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig
     from codec.protocol import StreamingCodec
+    from codec.runtime import NumpyCodec
+
+_identities: weakref.WeakKeyDictionary[StreamingCodec, bytes] = weakref.WeakKeyDictionary()
 
 # Identities that earlier releases wrote for a shipped preset: a hash of all its weights, under their names of then.
 EARLIER_IDENTITIES = {"b9cfd9d3245dccac": "lamella-48k"}
@@ -31,8 +35,20 @@ EARLIER_IDENTITIES = {"b9cfd9d3245dccac": "lamella-48k"}
 
 def model_id(model: StreamingCodec) -> bytes:
     """Return the identity of a loaded model, 8 bytes, as files name it."""
+    if model in _identities:
+        return _identities[model]
     prior = {} if model.prior is None else model.prior.arrays
-    return _digest(model.config, stored(weights_of(model)["quantizer"]), prior)
+    identity = _digest(model.config, stored(weights_of(model)["quantizer"]), prior)
+    if hasattr(model, "parts"):  # the weights of a NumpyCodec never change; those of a Keras model do
+        _identities[model] = identity
+    return identity
+
+
+def load_by_identity(identity: bytes, extra: Iterable[PathLike] = (), effort: int = 2) -> NumpyCodec:
+    """Load the model with this identity; arguments and errors are those of `find_by_identity` and `load`."""
+    model = load(find_by_identity(identity, extra), effort)
+    _identities[model] = _current(identity)
+    return model
 
 
 def identity_of(name: PathLike) -> bytes:
