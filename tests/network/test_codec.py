@@ -42,8 +42,8 @@ class RoundTrip(StreamingLayer):
         return self.codec.encoder_state(batch_size), self.codec.decoder_state(batch_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        codes, encoder = self.codec.encode_step(x, state[0], 6)
-        audio, decoder = self.codec.decode_step(codes, state[1])
+        codes, encoder = self.codec._encode_step(x, state[0], 6)  # not compiled for each length of a block
+        audio, decoder = self.codec._decode_step(codes, state[1])
         return keras.ops.reshape(audio, (keras.ops.shape(x)[0], -1, self.hop)), (encoder, decoder)
 
 
