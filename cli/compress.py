@@ -17,7 +17,7 @@ from cli.progress import progress_bar
 class CompressJob:
     """Compress one file with the options of the command line."""
 
-    rate: options.Rate
+    rate: options.RateOptions
     raw_format: options.RawFormat | None
     chunking: options.Chunking
     effort: int
@@ -66,7 +66,7 @@ class CompressJob:
 @options.quiet
 def compress(
     files: options.FileArguments,
-    rate: options.Rate,
+    rate: options.RateOptions,
     raw_format: options.RawFormat | None,
     chunking: options.Chunking,
     effort: int,

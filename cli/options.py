@@ -26,7 +26,7 @@ class RawFormat(NamedTuple):
     channels: int
 
 
-class Rate(NamedTuple):
+class RateOptions(NamedTuple):
     """How many bits to spend. At most one field may be set; if none is, the verb chooses."""
 
     bitrate: int | None = None  # bits per second and channel
@@ -182,7 +182,7 @@ _quality_option = click.option(
 
 
 def rate(verb: Verb) -> Verb:
-    """Add --bitrate, --codebooks and --quality to a verb, which gets them as `rate`: Rate."""
+    """Add --bitrate, --codebooks and --quality to a verb, which gets them as `rate`: RateOptions."""
 
     @_bitrate_option("  Default: 6k, or the model's nearest rate.")
     @_codebooks_option
@@ -191,13 +191,13 @@ def rate(verb: Verb) -> Verb:
     def wrapper(
         *, bitrate: int | None, num_codebooks: int | None, quality: float | None, **arguments: object
     ) -> None:
-        return verb(rate=Rate(bitrate, num_codebooks, quality), **arguments)
+        return verb(rate=RateOptions(bitrate, num_codebooks, quality), **arguments)
 
     return wrapper
 
 
 def lower_rate(verb: Verb) -> Verb:
-    """Add --bitrate and --codebooks, one of which is required, to a verb, which gets them as `rate`: Rate."""
+    """Add --bitrate and --codebooks, one of which is required, to a verb, which gets them as `rate`: RateOptions."""
 
     @_bitrate_option()
     @_codebooks_option
@@ -205,7 +205,7 @@ def lower_rate(verb: Verb) -> Verb:
     def wrapper(*, bitrate: int | None, num_codebooks: int | None, **arguments: object) -> None:
         if bitrate is None and num_codebooks is None:
             raise click.UsageError("the new rate is missing; give --bitrate RATE or --codebooks N")
-        return verb(rate=Rate(bitrate, num_codebooks), **arguments)
+        return verb(rate=RateOptions(bitrate, num_codebooks), **arguments)
 
     return wrapper
 

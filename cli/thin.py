@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @options.model_of_file
 @options.force
 @options.quiet
-def thin(source: str, target: str, rate: options.Rate, model: str | None, force: bool, quiet: bool) -> None:
+def thin(
+    source: str, target: str, rate: options.RateOptions, model: str | None, force: bool, quiet: bool
+) -> None:
     """Lower the bitrate of a .lam file.
 
     Keeps the first codes of each frame and decodes nothing. The result sounds almost like the original compressed at
@@ -47,7 +49,7 @@ def thin(source: str, target: str, rate: options.Rate, model: str | None, force:
         click.echo(f"{target}: {result.size} bytes", err=True)
 
 
-def choose_codebooks(rate: options.Rate, config: CodecConfig, available: int, name: str) -> int:
+def choose_codebooks(rate: options.RateOptions, config: CodecConfig, available: int, name: str) -> int:
     """Return the number of codebooks to keep.
 
     Args:
