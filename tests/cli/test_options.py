@@ -15,7 +15,7 @@ from cli.options import (
     Excerpt,
     FileArguments,
     FiniteRange,
-    Rate,
+    RateOptions,
     format_bitrate,
     parse_bitrate,
     parse_time,
@@ -87,9 +87,18 @@ def test_the_length_of_a_chunk_is_in_frames(
 
 def test_a_rate_that_the_model_does_not_have_is_refused(tiny_config: CodecConfig) -> None:
     config = dataclasses.replace(tiny_config, num_codebooks=6)
-    for rate in (Rate(), Rate(bitrate=3000), Rate(num_codebooks=6), Rate(quality=10)):
+    for rate in (
+        RateOptions(),
+        RateOptions(bitrate=3000),
+        RateOptions(num_codebooks=6),
+        RateOptions(quality=10),
+    ):
         rate.check(config)
-    for rate in (Rate(bitrate=6000), Rate(num_codebooks=7), Rate(bitrate=3000, num_codebooks=6)):
+    for rate in (
+        RateOptions(bitrate=6000),
+        RateOptions(num_codebooks=7),
+        RateOptions(bitrate=3000, num_codebooks=6),
+    ):
         with pytest.raises(click.UsageError):
             rate.check(config)
 
