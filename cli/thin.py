@@ -63,10 +63,7 @@ def choose_codebooks(rate: options.RateOptions, config: CodecConfig, available: 
         ClickException: the file has fewer codebooks.
     """
     rate.check(config)
-    num_codebooks = rate.num_codebooks
-    if rate.bitrate is not None:
-        num_codebooks = config.num_codebooks_for(rate.bitrate)
-    assert num_codebooks is not None  # the option decorator requires one of the two
+    num_codebooks = config.choose_codebooks(rate.bitrate, rate.num_codebooks)
     least = config.base_codebooks
     if num_codebooks < least:
         raise click.UsageError(

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from codec import audio, bitstream
-from codec.coding.decoder_stream import step_seconds
 from codec.coding.encoder_stream import EncoderStream
 from codec.files import CountedFile, PathLike, writing
 from codec.presets import DEFAULT_PRESET, load
+from codec.runtime.signals import step_seconds
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec

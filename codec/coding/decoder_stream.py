@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from codec import audio, bitstream
 from codec.coding.checks import check_format, check_whole, checked_codes
 from codec.dsp import to_left_and_right
+from codec.runtime.signals import step_seconds
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
@@ -205,11 +206,6 @@ def chunks_per_step(reader: bitstream.Reader, model: StreamingCodec) -> int:
     if reader.live or frames % second:
         return 1
     return max(1, step_seconds(model, reader.header.channels) * second // frames)
-
-
-def step_seconds(model: StreamingCodec, channels: int) -> int:
-    """Return the seconds of a file in one step: fewer with more channels, so that memory stays the same."""
-    return max(1, model.seconds_per_step // channels)
 
 
 def _falling(times: np.ndarray) -> np.ndarray:

@@ -96,6 +96,8 @@ def find_by_identity(identity: bytes, extra: Iterable[PathLike] = ()) -> Path:
 def _current(identity: bytes) -> bytes:
     """Return the present identity of the shipped preset with this earlier identity; return others as they are."""
     earlier = EARLIER_IDENTITIES.get(identity.hex())
+    if earlier is None:
+        return identity
     folders = [preset.path for preset in list_presets() if preset.name == earlier]
     return identity_of(folders[0]) if folders else identity
 

@@ -24,7 +24,7 @@ def encode(model: StreamingCodec, samples: np.ndarray, sample_rate: int, num_cod
     audio = to_mid_and_side(np.concatenate([resampler.push(samples), resampler.flush()])).T
     # Decoded audio lags, so its last samples need the silence that follows them.
     frames = -(-(audio.shape[1] + model.latency) // config.hop_length)
-    size = config.reset_interval * max(1, model.seconds_per_step // channels)
+    size = config.reset_interval * step_seconds(model, channels)
     padded = -(-frames // config.reset_interval) * config.reset_interval
     audio = np.pad(audio, ((0, 0), (0, padded * config.hop_length - audio.shape[1])))[..., None]
     codes, state = [], model.encoder_state(channels)
@@ -40,13 +40,18 @@ def decode(model: StreamingCodec, codes: np.ndarray, sample_rate: int) -> np.nda
     codes, config = checked_codes(model, codes), model.config
     channels, frames = codes.shape[:2]
     resampler = SecondsResampler(config.sample_rate, sample_rate, channels)
-    size = config.reset_interval * max(1, model.seconds_per_step // channels)
+    size = config.reset_interval * step_seconds(model, channels)
     samples, state = [np.zeros((0, channels), np.float32)], model.decoder_state(channels)
     for first in range(0, frames, size):
         block, state = model.decode_step(codes[:, first : first + size], model.reset_prediction(state))
         audio = to_left_and_right(np.asarray(block, np.float32)[:, :, 0].T)
         samples.append(resampler.push(audio if first else audio[model.latency :]))
     return np.concatenate([*samples, resampler.flush()])
+
+
+def step_seconds(model: StreamingCodec, channels: int) -> int:
+    """Return the seconds of a file in one step: fewer with more channels, so that memory stays the same."""
+    return max(1, model.seconds_per_step // channels)
 
 
 def checked_samples(samples: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from keras import ops
 from codec.network.codec import Codec
 from codec.network.streaming import Tensor
 from codec.network.weights import named_weights
-from codec.training.data import Batch
+from codec.training.data import NOISE_STARTS, Batch
 from codec.training.discriminators import (
     DiscriminatorOutput,
     Discriminators,
@@ -35,7 +35,6 @@ from codec.training.steps import Differentiate, StepInputs, StepResult, mean_los
 
 BETAS = (0.8, 0.99)  # of Adam
 NORM_DECAY = 0.99
-NOISE_STARTS = 4096  # values of `StepInputs.noise_start`, which also places the crop
 
 
 class PreparedHalf(NamedTuple):
@@ -128,7 +127,10 @@ class AdversarialStage:
         quantized = codec.quantizer.quantize_latents(latents, inputs.num_codebooks).quantized
         room = inputs.audio.shape[1] - codec.latency - self.crop_length
         quantized = ops.stop_gradient(quantized) * inputs.kept_frames[..., None]
-        return PreparedHalf(inputs, quantized, inputs.noise_start[0] * room // NOISE_STARTS)
+        crop_start = (
+            inputs.noise_start[0] * room // NOISE_STARTS
+        )  # the random number of the noise places the crop too
+        return PreparedHalf(inputs, quantized, crop_start)
 
     def _decoder_loss(
         self, master: Tensor, half: PreparedHalf, parity: int, norms: Tensor, differentiate: Differentiate
