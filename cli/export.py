@@ -10,31 +10,45 @@ from cli import options
 from cli.backend import use_tensorflow
 from cli.silence import silent_stderr
 
+FORMATS = {"onnx": "export_onnx", "saved-model": "export_saved_model", "litert": "export_litert"}
 
-@click.command(epilog=options.examples("lamella export --format litert lamella-48k lamella-litert"))
+
+@click.command(
+    epilog=options.examples(
+        "lamella export --format onnx lamella-48k lamella-onnx",
+        "lamella export --format litert lamella-48k lamella-litert",
+    )
+)
 @click.argument("model", metavar="MODEL")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["saved-model", "litert"]),
+    type=click.Choice(list(FORMATS)),
     required=True,
-    help="For TensorFlow, or for LiteRT (TensorFlow Lite).",
+    help="For ONNX Runtime, for TensorFlow, or for LiteRT (TensorFlow Lite).",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["float16", "float32", "int8"]),
+    help="How ONNX stores the weights. Default: float16, as the model itself does.",
 )
 @options.force
 @options.quiet
-def export(model: str, output: Path, format_name: str, force: bool, quiet: bool) -> None:
+def export(model: str, output: Path, format_name: str, weights: str | None, force: bool, quiet: bool) -> None:
     """Export a model for use without Python.
 
-    MODEL is a name that `lamella models` lists, or a folder. The folder OUT gets the functions encode, decode,
-    encode_step and decode_step, and a manifest.json that describes their inputs and outputs.
+    MODEL is a name that `lamella models` lists, or a folder. The folder OUT gets the model and a manifest.json that
+    describes its inputs and outputs.
     """
+    if weights and format_name != "onnx":
+        raise click.UsageError("--weights is for --format onnx")
     use_tensorflow()
-    from codec.export import export_litert, export_saved_model
+    from codec import export as formats
 
-    write = {"saved-model": export_saved_model, "litert": export_litert}[format_name]
+    write = getattr(formats, FORMATS[format_name])
     with silent_stderr():
-        write(model, output, force)
+        write(model, output, force, **({"weights": weights} if weights else {}))
     if not quiet:
         size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
         click.echo(f"{output}: {size / 1e6:.1f} MB", err=True)

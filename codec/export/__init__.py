@@ -21,6 +21,7 @@ Each holds four functions with named inputs and outputs. `batch` is any number o
 from __future__ import annotations
 
 from codec.export.litert import export_litert
+from codec.export.onnx.export import export_onnx, write_onnx
 from codec.export.saved_model import export_saved_model
 
-__all__ = ["export_litert", "export_saved_model"]
+__all__ = ["export_litert", "export_onnx", "export_saved_model", "write_onnx"]

@@ -1,42 +1,18 @@
-r"""The Fourier transform by matrix products, for runtimes without an FFT.
-
-A transform of length n = a * b is two products with small matrices (Cooley and Tukey 1965):
-
-    x as [a, b] -> columns times waves of length a -> times W^(j k) -> rows times waves of length b -> [b, a] as X
-
-For n = 1920 = 40 * 48 and n = 960 = 30 * 32 that takes a tenth of the multiplications of one large matrix.
-"""
+"""The Fourier transform by matrix products in Keras, for runtimes without an FFT (`codec.export.fourier_factors`)."""
 
 from __future__ import annotations
 
 import functools
-import math
 
-import numpy as np
 from keras import ops
 
+from codec.export.fourier_factors import FourierFactors
 from codec.network.spectral import Analysis, Synthesis
 from codec.network.streaming import Tensor
 
 
-class Fourier:
-    """The Fourier transform of real signals of one length.
-
-    Args:
-        length: samples; even.
-    """
-
-    def __init__(self, length: int) -> None:
-        self.length, self.bins = length, length // 2 + 1
-        self.rows = max(number for number in range(1, math.isqrt(length) + 1) if length % number == 0)
-        self.columns = length // self.rows
-        used = self.bins // self.rows + 1  # rows of the result [columns, rows] that hold the bins
-        first = _waves(self.rows, self.rows, self.rows)
-        second = _waves(self.columns, used, self.columns)
-        twiddles = _waves(self.columns, self.rows, length)
-        self.first = np.hstack([first.real, first.imag]).astype(np.float32)
-        self.second = np.block([[second.real, second.imag], [-second.imag, second.real]]).astype(np.float32)
-        self.cosines, self.sines = twiddles.real.astype(np.float32), twiddles.imag.astype(np.float32)
+class Fourier(FourierFactors):
+    """The Fourier transform of real signals of one length."""
 
     def rfft(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return real and imaginary parts of the bins from zero to half the sample rate.
@@ -63,19 +39,11 @@ class Fourier:
         A forward transform of real + imaginary parts gives it, by way of the Hartley transform (Hartley 1942).
         """
         inner = slice(1, self.bins - 1)
-        ends = np.zeros(self.bins, np.float32)
-        ends[inner] = 1.0
-        imaginary = imaginary * ends  # of the first and the last bin it means nothing
+        imaginary = imaginary * self.inner  # of the first and the last bin it means nothing
         mirrored = ops.flip((real - imaginary)[..., inner], axis=-1)
         real, imaginary = self.rfft(ops.concatenate([real + imaginary, mirrored], axis=-1))
         mirrored = ops.flip((real - imaginary)[..., inner], axis=-1)
         return ops.concatenate([real + imaginary, mirrored], axis=-1) / self.length
-
-
-def _waves(count: int, frequencies: int, length: int) -> np.ndarray:
-    """Return exp(-2 pi i j k / length) for j below `count` and k below `frequencies`."""
-    turns = np.outer(np.arange(count), np.arange(frequencies)) % length
-    return np.exp(-2j * np.pi * turns / length)
 
 
 def _swapped(x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def export_litert(model: PathLike, directory: PathLike, force: bool = False) -> 
         shutil.rmtree(saved_model)
         check_converted(signatures, content)
         (new / LITERT_FILE).write_bytes(content)
-        write_manifest(signatures, new, "litert")
+        write_manifest(new, {"format": "litert"}, signatures.codec, signatures.functions())
 
 
 def convert(saved_model: Path, functions: list[str]) -> bytes:

@@ -13,7 +13,8 @@ from codec.files import PathLike
 from codec.presets import load_keras
 
 if TYPE_CHECKING:
-    from codec.export.signatures import ArraySpec, FunctionSpec, Signatures
+    from codec.export.signatures import Signatures
+    from codec.export.specs import ArraySpec, FunctionSpec
 
 
 def export_saved_model(model: PathLike, directory: PathLike, force: bool = False) -> None:
@@ -34,7 +35,7 @@ def export_saved_model(model: PathLike, directory: PathLike, force: bool = False
     with replacing_export(directory, force) as new:
         signatures = Signatures(load_keras(model))
         write_saved_model(signatures, new)
-        write_manifest(signatures, new, "saved-model")
+        write_manifest(new, {"format": "saved-model"}, signatures.codec, signatures.functions())
 
 
 def write_saved_model(signatures: Signatures, directory: Path) -> None:

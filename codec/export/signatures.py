@@ -6,7 +6,7 @@ interval, and all intervals of a signal go through it side by side.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from keras import ops, tree
@@ -14,27 +14,13 @@ from keras.backend import standardize_dtype
 
 from codec.dsp import postfilter_strength
 from codec.export.quantization import decode_frames, encode_frames
+from codec.export.specs import ArraySpec, FunctionSpec
 from codec.network import Codec, CodecState
 from codec.network.decoder import DecoderState
 from codec.network.spectral import Analysis, Synthesis
 from codec.network.streaming import Serial, State, Tensor
 
 Arrays: TypeAlias = dict[str, Tensor]
-
-
-class ArraySpec(NamedTuple):
-    """Shape and type of an array; a dimension is a number, or a name if it may vary."""
-
-    shape: tuple[int | str, ...]
-    dtype: str
-
-
-class FunctionSpec(NamedTuple):
-    """The arrays of a function by name. The state is both input and output."""
-
-    inputs: dict[str, ArraySpec]
-    state: dict[str, ArraySpec]
-    outputs: dict[str, ArraySpec]
 
 
 class Signatures:

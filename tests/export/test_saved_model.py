@@ -40,7 +40,7 @@ def test_the_command_exports_and_overwrites_only_with_force(small_preset: Path, 
 
 def test_the_command_names_the_formats(tmp_path: Path) -> None:
     assert "--format" in refuses("export", "m", tmp_path / "a")
-    assert "saved-model" in refuses("export", "--format", "onnx", "m", tmp_path / "a")
+    assert "saved-model" in refuses("export", "--format", "coreml", "m", tmp_path / "a")
 
 
 def test_an_unknown_model_is_named_and_leaves_no_directory(tmp_path: Path) -> None:
