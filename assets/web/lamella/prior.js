@@ -1,0 +1,427 @@
+/**
+ * The prior: how likely each next code is, given the codes before it in the chunk, in integers only.
+ *
+ * `codec/bitstream/prior.py` describes it. Every sum here is an integer that its type holds exactly, so any machine
+ * reads the codes that were written.
+ */
+
+import { BitstreamError, ModelError } from "./errors.js";
+import { Intervals } from "./intervals.js";
+import { fastLayers, plainLayers } from "./layers.js";
+import { RangeDecoder, RangeEncoder } from "./rangecoder.js";
+import { readTensors } from "./safetensors.js";
+
+/** @typedef {import("./safetensors.js").Tensor} Tensor */
+/** @typedef {import("./format.js").Header} Header */
+/** @typedef {import("./layers.js").Integers} Integers */
+/** @typedef {import("./layers.js").Weights} Weights */
+
+/**
+ * Chooses the next number, by its intervals: a decoder reads it, an encoder writes the known one.
+ * @typedef {(intervals: Intervals, known: number) => number} Choose
+ */
+
+const STEPS_PER_UNIT = 16; // of a latent: the unit of codewords and their sums
+const PREDICTION_UNIT = 2 ** 12;
+const BASE_LIMIT = 2047;
+const MAX_ACTIVATION = 255;
+const MAX_SHIFT = 30;
+const MAX_BIAS = 2 ** 22;
+
+/** Name of an array, its type and the names of its dimensions. */
+const LAYOUT = /** @type {const} */ ({
+  codewords: ["I8", "codebooks", "size", "dim"],
+  order: ["I16", "codebooks", "size"],
+  prediction: ["I16", "base", "base"],
+  base_codebooks: ["I32"],
+  restart_frames: ["I32"],
+  "hidden1.kernel": ["I16", "codebooks", "context", "wide"],
+  "hidden1.bias": ["I32", "codebooks", "wide"],
+  "hidden1.shift": ["I32", "codebooks"],
+  "hidden2.kernel": ["I16", "codebooks", "wide", "narrow"],
+  "hidden2.bias": ["I32", "codebooks", "narrow"],
+  "hidden2.shift": ["I32", "codebooks"],
+  "group.kernel": ["I8", "codebooks", "narrow", "groups"],
+  "group.bias": ["I32", "codebooks", "groups"],
+  "group.shift": ["I32", "codebooks"],
+  "place.kernel": ["I8", "codebooks", "groups", "narrow", "members"],
+  "place.bias": ["I32", "codebooks", "groups", "members"],
+  "place.shift": ["I32", "codebooks"],
+});
+
+/** @type {Record<string, number>} */
+const MAX_SIZES = { codebooks: 2 ** 8, size: 2 ** 14, dim: 2 ** 10, wide: 2 ** 10, narrow: 2 ** 7 };
+
+/** @type {Record<string, [number, number]>} smallest and largest value, where not all values are allowed */
+const LIMITS = {
+  base_codebooks: [1, 2 ** 8],
+  restart_frames: [1, 2 ** 16],
+  "hidden1.shift": [0, MAX_SHIFT],
+  "hidden2.shift": [0, MAX_SHIFT],
+  "group.shift": [0, MAX_SHIFT],
+  "group.bias": [-MAX_BIAS, MAX_BIAS],
+  "place.shift": [0, MAX_SHIFT],
+  "place.bias": [-MAX_BIAS, MAX_BIAS],
+};
+
+/** A prior that packs and unpacks the codes of chunks. */
+export class Prior {
+  /**
+   * @param {Record<string, Tensor>} tensors the arrays of the layout above; ModelError if they do not fit each other
+   * @param {string} name of their file, for messages
+   */
+  constructor(tensors, name = "prior") {
+    this.sizes = checkedSizes(tensors, name);
+    const { codebooks, size, groups, members } = this.sizes;
+    const data = Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [key, tensor.data]));
+    this.data = /** @type {Record<keyof typeof LAYOUT, Integers>} */ (data);
+    this.numCodebooks = codebooks;
+    this.codebookSize = size;
+    this.baseCodebooks = this.data.base_codebooks[0];
+    this.resetInterval = this.data.restart_frames[0];
+    this.places = inverses(this.data.order, size);
+    const weights = weightsOf(this);
+    this.layers = (fitsFastLayers(this, weights) && fastLayers(weights)) || plainLayers(weights);
+    this.intervals = new Intervals(Math.max(groups, members));
+  }
+
+  /**
+   * Read the prior of a model; throw ModelError if the file is damaged.
+   * @param {Uint8Array} bytes of its safetensors file
+   * @param {string} name of the file, for messages
+   */
+  static fromBytes(bytes, name = "prior.safetensors") {
+    return new Prior(readTensors(bytes, name), name);
+  }
+
+  /**
+   * Range code the codes of a chunk.
+   * @param {Int32Array} codes [channel, frame, codebook]
+   * @param {number} channels
+   * @param {number} frames
+   * @param {number} codebooks
+   */
+  pack(codes, channels, frames, codebooks) {
+    const encoder = new RangeEncoder();
+    this.walk(codes, channels, frames, codebooks, (intervals, number) => {
+      encoder.write(intervals.start(number), intervals.start(number + 1));
+      return number;
+    });
+    return encoder.finish();
+  }
+
+  /**
+   * Decode the payload of a chunk, the inverse of `pack`; throw BitstreamError if `pack` never writes it.
+   * @param {Uint8Array} payload
+   * @param {number} channels
+   * @param {number} frames
+   * @param {number} codebooks
+   * @param {string} where the place in the stream, for messages
+   * @returns {Int32Array} codes [channel, frame, codebook]
+   */
+  unpack(payload, channels, frames, codebooks, where) {
+    const decoder = new RangeDecoder(payload);
+    const codes = new Int32Array(channels * frames * codebooks);
+    this.walk(codes, channels, frames, codebooks, (intervals) => {
+      const number = intervals.find(decoder.peek());
+      decoder.take(intervals.start(number), intervals.start(number + 1));
+      return number;
+    });
+    const fault = decoder.fault();
+    if (fault) throw new BitstreamError(`${where}: ${fault}`);
+    return codes;
+  }
+
+  /**
+   * Visit the codes of a chunk in the order in which they are coded, and set each to the one that is chosen.
+   * @param {Int32Array} codes [channel, frame, codebook]
+   * @param {number} channels
+   * @param {number} frames
+   * @param {number} codebooks
+   * @param {Choose} choose
+   */
+  walk(codes, channels, frames, codebooks, choose) {
+    const { size, narrow, groups, members } = this.sizes;
+    const contexts = Array.from({ length: channels }, () => new Context(this, codebooks));
+    const hidden = contexts.map(() => new Int32Array(narrow));
+    const chosen = new Int32Array(channels);
+    for (let frame = 0; frame < frames; frame++) {
+      if (frame) for (const context of contexts) context.nextFrame(frame);
+      for (let codebook = 0; codebook < codebooks; codebook++) {
+        const index = (/** @type {number} */ channel) => (channel * frames + frame) * codebooks + codebook;
+        const known = (/** @type {number} */ channel) => this.places[codebook * size + codes[index(channel)]];
+        for (let channel = 0; channel < channels; channel++) {
+          this.hide(codebook, contexts[channel].values, hidden[channel]);
+          this.score("group", codebook, codebook, hidden[channel]);
+          chosen[channel] = choose(this.intervals, Math.floor(known(channel) / members));
+        }
+        for (let channel = 0; channel < channels; channel++) {
+          const group = chosen[channel];
+          this.score("place", codebook, codebook * groups + group, hidden[channel]);
+          const place = choose(this.intervals, known(channel) % members);
+          const code = this.data.order[codebook * size + group * members + place];
+          codes[index(channel)] = code;
+          contexts[channel].add(codebook, code);
+        }
+      }
+    }
+  }
+
+  /**
+   * Compute `hidden2` of a codebook.
+   * @param {number} codebook
+   * @param {Int32Array} context
+   * @param {Int32Array} hidden the result
+   */
+  hide(codebook, context, hidden) {
+    const { hidden1, hidden2 } = this.layers;
+    hidden1.inputs.set(context);
+    hidden1.run(codebook);
+    activate(hidden1.sums, this.data["hidden1.shift"][codebook], hidden2.inputs);
+    hidden2.run(codebook);
+    activate(hidden2.sums, this.data["hidden2.shift"][codebook], hidden);
+  }
+
+  /**
+   * Fill `intervals` with those of the groups, or of the places in a group.
+   * @param {"group" | "place"} name
+   * @param {number} codebook
+   * @param {number} number of the layer
+   * @param {Int32Array} hidden
+   */
+  score(name, codebook, number, hidden) {
+    const layer = this.layers[name];
+    layer.inputs.set(hidden);
+    layer.run(number);
+    this.intervals.fill(layer.sums, this.data[`${name}.shift`][codebook]);
+  }
+}
+
+/** The context of the codes of one channel of a chunk: first, depth, three vectors of the past and two of the present. */
+class Context {
+  /**
+   * @param {Prior} prior
+   * @param {number} depth the number of codebooks of the chunk
+   */
+  constructor(prior, depth) {
+    const { base, dim, context } = prior.sizes;
+    this.prior = prior;
+    this.values = new Int32Array(context);
+    this.values[0] = STEPS_PER_UNIT;
+    this.values[1] = depth;
+    const [earlier, rest] = [2 + base, 2 + 2 * base];
+    const [present, presentRest] = [rest + dim, rest + dim + base];
+    this.previousBase = this.values.subarray(2, earlier);
+    this.earlierBase = this.values.subarray(earlier, rest);
+    this.previousRest = this.values.subarray(rest, present);
+    this.base = this.values.subarray(present, presentRest);
+    this.rest = this.values.subarray(presentRest);
+  }
+
+  /**
+   * Add the codeword of a code.
+   * @param {number} codebook
+   * @param {number} code
+   */
+  add(codebook, code) {
+    const { sizes, data, baseCodebooks } = this.prior;
+    const word = (codebook * sizes.size + code) * sizes.dim;
+    const sum = codebook < baseCodebooks ? this.base : this.rest;
+    for (let place = 0; place < sum.length; place++) sum[place] += data.codewords[word + place];
+  }
+
+  /**
+   * Begin the next frame.
+   * @param {number} frame its number in the chunk
+   */
+  nextFrame(frame) {
+    this.values[0] = 0;
+    this.earlierBase.set(this.previousBase);
+    this.previousBase.set(this.base);
+    this.previousRest.set(this.rest);
+    this.rest.fill(0);
+    if (frame % this.prior.resetInterval) this.predict();
+    else this.base.fill(0);
+  }
+
+  /** Predict the base from the one before. */
+  predict() {
+    const { prediction } = this.prior.data;
+    const size = this.base.length;
+    for (let column = 0; column < size; column++) {
+      let sum = PREDICTION_UNIT / 2;
+      for (let row = 0; row < size; row++) sum += this.previousBase[row] * prediction[row * size + column];
+      this.base[column] = Math.min(Math.max(Math.floor(sum / PREDICTION_UNIT), -BASE_LIMIT), BASE_LIMIT);
+    }
+  }
+}
+
+/**
+ * Throw RangeError unless the prior fits the number and the size of the stream's codebooks.
+ * @param {Header} header
+ * @param {Prior} prior
+ */
+export function checkPrior({ bitsPerCode, numCodebooks }, prior) {
+  if (prior.codebookSize !== 1 << bitsPerCode || prior.numCodebooks < numCodebooks) {
+    throw new RangeError(
+      `a prior of ${prior.numCodebooks} codebooks of ${prior.codebookSize} codes, ` +
+        `expected ${numCodebooks} or more of ${1 << bitsPerCode} codes`,
+    );
+  }
+}
+
+/**
+ * Return the weights of the four layers.
+ * @param {Prior} prior
+ */
+function weightsOf({ data, sizes: { context, wide, narrow, groups, members } }) {
+  const layer = (/** @type {"hidden1" | "hidden2" | "group" | "place"} */ name, /** @type {number} */ inputs, /** @type {number} */ outputs) => ({
+    kernel: data[`${name}.kernel`],
+    bias: data[`${name}.bias`],
+    inputs,
+    outputs,
+  });
+  return {
+    hidden1: layer("hidden1", context, wide),
+    hidden2: layer("hidden2", wide, narrow),
+    group: layer("group", narrow, groups),
+    place: layer("place", narrow, members),
+  };
+}
+
+/**
+ * Limit floor(sums / 2^shift) to 0 .. 255.
+ * @param {Int32Array | Float64Array} sums
+ * @param {number} shift
+ * @param {Int32Array | Int16Array | Float64Array} hidden the result
+ */
+function activate(sums, shift, hidden) {
+  const unit = 2 ** -shift;
+  for (let column = 0; column < hidden.length; column++) {
+    hidden[column] = Math.min(Math.max(Math.floor(sums[column] * unit), 0), MAX_ACTIVATION);
+  }
+}
+
+/**
+ * Return true if, for any codes, every input fits 16 bits and every sum fits 32 bits.
+ * @param {Prior} prior
+ * @param {ReturnType<typeof weightsOf>} weights
+ */
+function fitsFastLayers({ data, sizes, baseCodebooks }, { hidden1, hidden2 }) {
+  const { codebooks, size, dim, base, wide } = sizes;
+  const baseLimit = new Float64Array(base).fill(BASE_LIMIT);
+  const restLimit = new Float64Array(dim);
+  for (let codebook = 0; codebook < codebooks; codebook++) {
+    const limit = codebook < baseCodebooks ? baseLimit : restLimit;
+    const words = data.codewords.subarray(codebook * size * dim, (codebook + 1) * size * dim);
+    limit.forEach((sum, place) => (limit[place] = sum + largestAt(words, place, dim)));
+  }
+  const limits = [STEPS_PER_UNIT, codebooks, ...baseLimit, ...baseLimit, ...restLimit, ...baseLimit, ...restLimit];
+  const activations = new Array(wide).fill(MAX_ACTIVATION);
+  return (
+    limits.every((limit) => limit < 2 ** 15) &&
+    largestSum(limits, hidden1) < 2 ** 31 &&
+    largestSum(activations, hidden2) < 2 ** 31
+  );
+}
+
+/**
+ * Return the largest absolute value of every `step`-th number.
+ * @param {Integers} numbers
+ * @param {number} start
+ * @param {number} step
+ */
+function largestAt(numbers, start, step) {
+  let largest = 0;
+  for (let place = start; place < numbers.length; place += step) largest = Math.max(largest, Math.abs(numbers[place]));
+  return largest;
+}
+
+/**
+ * Return the largest sum of absolute values that inputs within limits can make.
+ * @param {number[]} limits
+ * @param {Weights} weights
+ */
+function largestSum(limits, { kernel, bias, outputs }) {
+  const sums = Float64Array.from(bias, Math.abs);
+  for (let start = 0, row = 0; start < kernel.length; start += outputs, row++) {
+    const limit = limits[row % limits.length];
+    const layer = Math.floor(row / limits.length) * outputs;
+    for (let column = 0; column < outputs; column++) sums[layer + column] += limit * Math.abs(kernel[start + column]);
+  }
+  return sums.reduce((a, b) => Math.max(a, b), 0);
+}
+
+/**
+ * Return the place of each code in the order of its codebook.
+ * @param {Integers} order [codebook, size]
+ * @param {number} size
+ */
+function inverses(order, size) {
+  const places = new Int32Array(order.length);
+  order.forEach((/** @type {number} */ code, /** @type {number} */ index) => {
+    places[index - (index % size) + code] = index % size;
+  });
+  return places;
+}
+
+/**
+ * Check the arrays of a prior; return the sizes of its dimensions by name.
+ * @param {Record<string, Tensor>} tensors
+ * @param {string} name of their file
+ */
+function checkedSizes(tensors, name) {
+  /** @type {Record<string, number>} */
+  const sizes = {};
+  const wrong = [...new Set([...Object.keys(tensors), ...Object.keys(LAYOUT)])].filter(
+    (key) => !(key in tensors && key in LAYOUT),
+  );
+  if (wrong.length) throw new ModelError(`${name}: arrays ${wrong.sort().join(", ")} are missing or unknown`);
+  for (const key of /** @type {(keyof typeof LAYOUT)[]} */ (Object.keys(LAYOUT))) {
+    checkTensor(key, tensors[key], sizes, name);
+  }
+  const { base, dim, size, groups, members } = sizes;
+  const context = 2 + 3 * base + 2 * dim;
+  if (sizes.context !== context || base > dim) {
+    throw new ModelError(`${name}: a context of ${sizes.context}, expected ${context}`);
+  }
+  if (groups * members !== size) {
+    throw new ModelError(`${name}: ${groups} groups of ${members}, expected ${size} in all`);
+  }
+  const order = tensors.order.data;
+  for (let start = 0; start < order.length; start += size) {
+    const seen = new Set(order.subarray(start, start + size));
+    if (seen.size !== size || [...seen].some((code) => code < 0 || code >= size)) {
+      throw new ModelError(`${name}: an order that does not contain each code exactly once`);
+    }
+  }
+  return /** @type {Record<"codebooks" | "size" | "dim" | "base" | "context" | "wide" | "narrow" | "groups" | "members", number>} */ (
+    sizes
+  );
+}
+
+/**
+ * Check one array against the layout, and its shape against the `sizes` seen so far, which it extends.
+ * @param {keyof typeof LAYOUT} key
+ * @param {Tensor} tensor
+ * @param {Record<string, number>} sizes
+ * @param {string} name
+ */
+function checkTensor(key, { dtype, shape, data }, sizes, name) {
+  const [kind, ...dimensions] = LAYOUT[key];
+  if (dtype !== kind || shape.length !== dimensions.length) {
+    const expected = `${kind} of ${dimensions.length} dimensions`;
+    throw new ModelError(`${name}: ${key} is ${dtype} of ${shape.length} dimensions, expected ${expected}`);
+  }
+  dimensions.forEach((dimension, place) => {
+    const size = shape[place];
+    sizes[dimension] ??= size;
+    if (sizes[dimension] !== size || size < 1 || size > (MAX_SIZES[dimension] ?? size)) {
+      throw new ModelError(`${name}: ${key} has shape ${shape}, which does not fit: ${dimension} ${size}`);
+    }
+  });
+  const [low, high] = LIMITS[key] ?? [-Infinity, Infinity];
+  if (data.some((/** @type {number} */ value) => value < low || value > high)) {
+    throw new ModelError(`${name}: ${key} has values outside ${low} to ${high}`);
+  }
+}
