@@ -15,6 +15,7 @@ from cli.errors import one_line
 from cli.export import export
 from cli.info import info
 from cli.models import models
+from cli.serve import serve
 from cli.thin import thin
 from cli.train import train
 from cli.verify import verify
@@ -60,7 +61,7 @@ def lamella() -> None:
     """Compress speech and music to 1.5, 3, 6, 12 or 15 kbit/s with a small neural network."""
 
 
-for verb in (compress, decompress, info, verify, thin, demo, train, export, models):
+for verb in (compress, decompress, info, verify, thin, demo, train, export, models, serve):
     lamella.add_command(verb)
 
 

@@ -15,7 +15,7 @@ from codec.files import PathLike, naming_errors
 
 
 @contextlib.contextmanager
-def replacing_export(directory: PathLike, force: bool) -> Iterator[Path]:
+def replacing_export(directory: PathLike, force: bool, marker: str = MANIFEST) -> Iterator[Path]:
     """Yield a new directory beside `directory`, and rename it to `directory` at the end.
 
     After an error the new directory is removed, and `directory` holds what it held before.
@@ -23,13 +23,14 @@ def replacing_export(directory: PathLike, force: bool) -> Iterator[Path]:
     Args:
         directory: where the export goes.
         force: replace an earlier export. Nothing else is ever replaced.
+        marker: a file that only an earlier export of this kind has.
 
     Raises:
         CodecError: `directory` exists and may not be replaced, or the new one cannot be written.
     """
     target = Path(os.path.realpath(directory))
     if os.path.lexists(target):
-        if not (target / MANIFEST).is_file():
+        if not (target / marker).is_file():
             raise CodecError(f"{directory} exists and is not an export; name a new directory")
         if not force:
             raise CodecError(f"{directory} exists; --force overwrites it")

@@ -12,7 +12,15 @@ card.md                data, licence, figures and limits, for people
 
 from __future__ import annotations
 
-from codec.presets.catalog import DEFAULT_PRESET, Preset, find_preset, list_models, list_presets, samples
+from codec.presets.catalog import (
+    DEFAULT_PRESET,
+    Preset,
+    find_preset,
+    list_models,
+    list_presets,
+    samples,
+    web_page,
+)
 from codec.presets.identity import accepts, find_by_identity, identity_of, load_by_identity, model_id
 from codec.presets.reading import load, load_keras, read_config
 from codec.presets.writing import save_preset, save_prior
@@ -34,4 +42,5 @@ __all__ = [
     "samples",
     "save_preset",
     "save_prior",
+    "web_page",
 ]

@@ -63,6 +63,11 @@ def samples() -> Path:
     return _assets() / "samples"
 
 
+def web_page() -> Path:
+    """Return the folder of the web page that came with this installation."""
+    return _assets() / "web"
+
+
 def _assets() -> Path:
     """Return the folder of the models in this installation: inside the package, or beside it in a checkout."""
     installed = Path(__file__).parents[1] / "assets"
