@@ -287,5 +287,12 @@ model_of_file = click.option(
     metavar="NAME|DIR",
     help="Where to look first for the model that made the file, for models that `lamella models` does not list.",
 )
+runtime = click.option(
+    "--runtime",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For the page in the browser: the folder of the npm package onnxruntime-web, whose files it gets. Without it, "
+    "the page fetches them from a public server (jsDelivr).",
+)
 force = click.option("--force", "-f", is_flag=True, help="Overwrite existing files.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Print only errors.")

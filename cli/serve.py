@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     metavar="[FOLDER]",
 )
 @options.model
-@click.option(
-    "--runtime",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The folder of the npm package onnxruntime-web, for a machine without a network.",
-)
+@options.runtime
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any free port.")
 @click.option("--browser/--no-browser", default=True, help="Open the browser.  [default: browser]")
 @options.quiet

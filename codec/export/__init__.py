@@ -23,5 +23,6 @@ from __future__ import annotations
 from codec.export.litert import export_litert
 from codec.export.onnx.export import export_onnx, write_onnx
 from codec.export.saved_model import export_saved_model
+from codec.export.web import export_web
 
-__all__ = ["export_litert", "export_onnx", "export_saved_model", "write_onnx"]
+__all__ = ["export_litert", "export_onnx", "export_saved_model", "export_web", "write_onnx"]
