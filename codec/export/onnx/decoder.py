@@ -66,12 +66,12 @@ def _dequantized(
 
     def step(body: Graph, state: list[Value], frame: list[Value]) -> tuple[list[Value], list[Value]]:
         (base,), (difference, reset) = state, frame
-        base = body.where(reset.expand(1), 0.0, base) @ prediction + difference
+        base = body.add("Gemm", body.where(reset, 0.0, base), prediction, difference)
         return [base], [base]
 
     differences = _sum_of_codewords(codes, books, range(config.base_codebooks), config.envelope_dim)
     before = function.state("base", "float32", config.envelope_dim)
-    frames = [(differences, "float32"), (resets, "bool")]
+    frames = [(differences, "float32"), (resets.expand(2), "bool")]
     after, bases = function.scan(step, [(before, "float32")], frames, ["float32"])
     function.set_state("base", after)
     total = bases.pad(0, size - config.envelope_dim)
@@ -194,23 +194,31 @@ class _Spectrum:
         return real, imaginary
 
     def _phases(self, halves: Value, numbers: Value) -> Value:
-        """Return the phase at each frame, int32 [batch, spectral frame]; frames that are not voiced reset it."""
-        zero, steps = np.array(0, np.int32), np.array(PHASE_STEPS, np.int32)
-        resets = self.function.add("Equal", numbers % np.array(EXCITATION_PERIOD, np.int32), zero)
+        """Return the phase at each frame, int32 [batch, spectral frame]; frames that are not voiced reset it.
 
-        def step(body: Graph, state: list[Value], frame: list[Value]) -> tuple[list[Value], list[Value]]:
-            (before,), (half, reset) = state, frame
-            last, phase = before.split(1, 1)
-            half, reset = half.expand(1), reset.expand(1)
-            start = body.add("Or", reset, body.add("Equal", half, zero))
-            phase = body.where(start, zero, (phase + last + half) % steps)
-            return [body.concatenate([half, phase])], [body.add("Squeeze", phase, np.array([1]))]
-
-        before = self.function.state("excitation", "int32", 2)
-        after, phases = self.function.scan(
-            step, [(before, "int32")], [(halves, "int32"), (resets, "bool")], ["int32"]
+        It is the sum of all steps less the sum at the last reset. That lies at most EXCITATION_PERIOD frames back, so
+        the largest place of a reset in a window of this length finds it.
+        """
+        function, zero = self.function, np.array(0, np.int32)
+        before = function.state("excitation", "int32", 2)
+        last, phase = before.split(1, 1)
+        steps = halves + function.concatenate([last, halves.part(1, 0, -1)], axis=1)
+        total = function.add("CumSum", steps, np.array(1)) + phase
+        period = np.array(EXCITATION_PERIOD, np.int32)
+        resets = function.add(
+            "Or", function.add("Equal", numbers % period, zero), function.add("Equal", halves, zero)
         )
-        self.function.set_state("excitation", after)
+        one = np.ones(1, np.float32)
+        places = function.add("CumSum", function.add("Expand", one, halves.shape(0, 2)), np.array(1))
+        marked = function.where(resets, places, 0.0).expand(1)  # from 1 on; 0 is the start of the call
+        size = EXCITATION_PERIOD
+        latest = function.add("MaxPool", marked, kernel_shape=[size], pads=[size - 1, 0]).cast("int32")
+        totals = function.concatenate([phase * zero, total], axis=1)
+        start = function.add("GatherElements", totals, function.add("Squeeze", latest, np.array([1])), axis=1)
+        phases = (total - start) % np.array(PHASE_STEPS, np.int32)
+        function.set_state(
+            "excitation", function.concatenate([halves.part(1, -1), phases.part(1, -1)], axis=1)
+        )
         return phases
 
     def _noise(self, numbers: Value) -> list[Value]:

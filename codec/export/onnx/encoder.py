@@ -123,16 +123,17 @@ class _Search:
 
         def step(body: Graph, state: list[Value], frame: list[Value]) -> tuple[list[Value], list[Value]]:
             (base,), (target, reset) = state, frame
-            predicted = body.where(reset.expand(1), 0.0, base) @ self.prediction
-            codes, rest = _nearest(body, target - predicted, books)
-            return [target - rest], [codes, target - rest]
+            before = body.where(reset, 0.0, base)
+            difference = body.add("Gemm", before, self.prediction, target, alpha=-1.0)
+            codes, rest = _nearest(body, difference, books)
+            return [target - rest], [target - rest, *codes]
 
         before = self.function.state("base", "float32", dim)
-        after, codes, bases = self.function.scan(
-            step, [(before, "float32")], [(latents, "float32"), (resets, "bool")], ["int32", "float32"]
-        )
+        frames = [(latents, "float32"), (resets.expand(2), "bool")]
+        outputs = ["float32", *["int64"] * len(books)]
+        after, bases, *codes = self.function.scan(step, [(before, "float32")], frames, outputs)
         self.function.set_state("base", after)
-        return codes, bases
+        return _stacked(codes), bases
 
     def _groups(self) -> list[range]:
         """Return the other codebooks in groups: those that each higher bitrate adds."""
@@ -150,7 +151,7 @@ class _Search:
         def search(body: Graph) -> list[Value]:
             coded = body.value(rows)
             codes, left = _nearest(body, coded.part(1, 0, dim), books)
-            return [codes, body.concatenate([left, coded.part(1, dim)])]
+            return [_stacked(codes), body.concatenate([left, coded.part(1, dim)])]
 
         def leave(body: Graph) -> list[Value]:
             shape = body.concatenate([body.value(rows).shape(0, 1), np.array([len(stages)])], axis=0)
@@ -171,14 +172,19 @@ class _Codebook(NamedTuple):
     squares: Value  # [codebook_size], |c|^2
 
 
-def _nearest(graph: Graph, rows: Value, books: list[_Codebook]) -> tuple[Value, Value]:
-    """Return the codes int32 [rows, codebook] of rows [rows, dim], and what they leave."""
+def _nearest(graph: Graph, rows: Value, books: list[_Codebook]) -> tuple[list[Value], Value]:
+    """Return the codes of rows [rows, dim] in each codebook, int64 [rows], and what they leave."""
     codes = []
     for book in books:
         distances = graph.add("Gemm", rows, book.words, book.squares, alpha=-2.0, transB=1)
         codes.append(graph.add("ArgMin", distances, axis=1, keepdims=0))
         rows = rows - graph.add("Gather", book.words, codes[-1], axis=0)
-    return graph.concatenate([code.expand(1) for code in codes]).cast("int32"), rows
+    return codes, rows
+
+
+def _stacked(codes: list[Value]) -> Value:
+    """Return codes [...] of each codebook as int32 [..., codebook]."""
+    return codes[0].graph.concatenate([code.expand(-1) for code in codes]).cast("int32")
 
 
 def low_bin_matrix(config: CodecConfig) -> np.ndarray:
