@@ -23,6 +23,7 @@ class ByteReader:
     Attributes:
         position: bytes from the start of the stream.
         seekable: True if the file can seek.
+        size: bytes of the stream; None if the file cannot seek.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -31,6 +32,7 @@ class ByteReader:
         self.seekable: bool = bool(seekable and seekable())
         self._file = file
         self._start = file.tell() if self.seekable else 0
+        self.size = self._end() if self.seekable else None
 
     def read_up_to(self, size: int) -> bytes:
         """Read `size` bytes, fewer only where the file ends."""
@@ -71,11 +73,12 @@ class ByteReader:
         self._file.seek(self._start + position)
         self.position = position
 
-    def seek_end(self) -> int:
-        """Go to the end of the file; return its position."""
+    def _end(self) -> int:
+        """Return the size of the stream; stay where it is."""
         self._file.seek(0, os.SEEK_END)
-        self.position = self._file.tell() - self._start
-        return self.position
+        end = self._file.tell()
+        self._file.seek(self._start)
+        return max(0, end - self._start)
 
 
 def varint(value: int) -> bytes:

@@ -7,7 +7,7 @@ Integers are little-endian. A *varint* has 1 to 4 bytes of 7 bits each, the leas
 in all bytes but the last, and only the shortest form is valid (300 is AC 02). A *frame* is a row of codes. A *chunk* is
 frames under one checksum. The CRC-32 is zlib's.
 
-    stream   header | chunk 0 | chunk 1 | .. | chunk n-1 | trailer          n may be 0
+    stream   header | chunk 0 | chunk 1 | .. | chunk n-1 | trailer | copy   n may be 0; not all streams have a copy
 
     header   offset size field
     (43      0      6    magic              4C 41 4D 9A 0D 0A: "LAM", then bytes that a transfer as text would change
@@ -44,12 +44,21 @@ frames under one checksum. The CRC-32 is zlib's.
              index       a varint for each chunk: its size in bytes, from its first varint to the end of its
                          payload. The index is empty, 0 bytes, if it would take more than 2^20 bytes
              8 bytes     num_samples: as in the header, or the number that was not known there
-             4 bytes     size of the index in bytes
+             4 bytes     size of the index in bytes; plus 2^31 if the copy follows
              4 bytes     CRC-32 of the trailer up to here
 
+    copy     43 bytes    the header once more, unchanged. It is there if and only if the trailer says so
+
 Reading a pipe: read one chunk after another until the 0. Seeking: read the end of the file (64 KiB hold the index of
-hours), take the size of the index from the last 16 bytes, and check the CRC-32. Chunk 0 is at byte 43, and each chunk
-begins where the previous one ends. A file without a valid trailer was cut short and is read like a pipe.
+hours), take the size of the index from the last 16 bytes of the trailer, and check the CRC-32. The trailer ends 43
+bytes before the end of the file and says that the copy follows, or it ends with the file and does not. Chunk 0 is at
+byte 43, and each chunk begins where the previous one ends. A file without a valid trailer was cut short and is read
+like a pipe.
+
+The copy replaces a damaged header. It costs 43 bytes, so the writer leaves it out of streams that take less than 1,024
+bytes before the trailer. A reader that does not know the copy reads such a file like a pipe, without its index, and
+ignores what follows the trailer. A single wrong byte in a header can be corrected without a copy: of the 43 * 255
+headers that differ from the damaged one in a byte, only the original has the right CRC-32.
 
 The frames last at least as long as the source: frames * hop_length / model_sample_rate >= num_samples / sample_rate.
 num_samples does not count the delay that a model adds at the end.
@@ -81,6 +90,7 @@ MIN_PAYLOAD = 750  # bytes of a default chunk, so that its other fields add litt
 
 HEADER = struct.Struct("<6sBBIIHHBBB8sQI")
 MIN_CHUNK = 2 + CRC.size  # bytes
+COPY_FROM = 1024  # bytes before the trailer from which on a stream ends with a copy of its header
 _UNKNOWN = 2**64 - 1
 _LIMITS = {  # smallest and largest
     "sample_rate": (1_000, 1_000_000),

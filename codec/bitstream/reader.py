@@ -21,7 +21,7 @@ from codec.bitstream.format import (
 )
 from codec.bitstream.packing import packed_size
 from codec.bitstream.prior import Prior
-from codec.bitstream.trailer import Index, Trailer, find_trailer, read_trailer
+from codec.bitstream.trailer import Index, Trailer, check_copy, find_trailer, read_trailer
 from codec.errors import BitstreamError, UnsupportedVersion
 
 AnyChunk = TypeVar("AnyChunk", Chunk, StoredChunk)
@@ -49,10 +49,10 @@ class Reader:
 
     def __init__(self, file: BinaryIO, prior: Prior | None = None) -> None:
         self._source, self.prior = ByteReader(file), prior
-        self.header = Header.from_bytes(self._source.read_up_to(HEADER.size))
+        self.header = self._read_header()
         self.num_samples = self.header.num_samples
         self.chunk_offsets: tuple[int, ...] | None = None
-        self._trailer_offset = 0  # bytes; valid if there are chunk_offsets
+        self._trailer: Trailer | None = None  # if there are chunk_offsets
         self._next_chunk = 0
         self._next_frame = 0
         self._index = Index()
@@ -60,6 +60,11 @@ class Reader:
         self.live = not self._source.seekable and self.num_samples is None
         if self._source.seekable:
             self._find_trailer()
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the size of the file, or of a pipe the bytes read so far."""
+        return self._source.position if self._source.size is None else self._source.size
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the remaining chunks. After ChecksumMismatch, iterating again continues with the next chunk.
@@ -70,17 +75,18 @@ class Reader:
             UnsupportedVersion: a chunk has an unknown coding.
             BitstreamError: a chunk is invalid, or it is range coded and there is no prior.
         """
-        return self._chunks(1, None)
+        return self._chunks(1, 0, None)
 
-    def chunks(self, last: int | None = None) -> Iterator[Chunk]:
+    def chunks(self, last: int | None = None, first: int = 0) -> Iterator[Chunk]:
         """Yield the remaining chunks and raise as iterating does, but read ahead, except from a live pipe.
 
         Reading ahead is faster, since several range coded chunks are decoded together.
 
         Args:
             last: number of a chunk; reading ahead stops there.
+            first: number of a chunk; those before it are read and not decoded.
         """
-        return self._chunks(1 if self.prior is None or self.live else self._batch_size(), last)
+        return self._chunks(1 if self.prior is None or self.live else self._batch_size(), first, last)
 
     def _batch_size(self) -> int:
         """Return the number of chunks to range decode together."""
@@ -91,8 +97,9 @@ class Reader:
             size = min(size, frames // header.frames_per_chunk)
         return max(1, size)
 
-    def _chunks(self, batch_size: int, last: int | None) -> Iterator[Chunk]:
-        for batch in grouped(self.stored_chunks(), batch_size, last):
+    def _chunks(self, batch_size: int, first: int, last: int | None) -> Iterator[Chunk]:
+        stored = (chunk for chunk in self.stored_chunks() if chunk.index >= first)
+        for batch in grouped(stored, batch_size, last):
             for chunk, result in zip(batch, decode_chunks(batch, self.header, self.prior), strict=True):
                 if isinstance(result, BitstreamError):
                     self._reject(result)
@@ -120,6 +127,10 @@ class Reader:
         self._next_chunk, self._next_frame = index, index * self.header.frames_per_chunk
         self._finished = False
 
+    def _read_header(self) -> Header:
+        """Read the header at the start of the stream."""
+        return Header.from_bytes(self._source.read_up_to(HEADER.size))
+
     def _read_chunk(self) -> StoredChunk | None:
         """Read the next chunk; None if the trailer is there instead."""
         start, where = self._source.position, self._where()
@@ -137,12 +148,12 @@ class Reader:
         size, size_field = self._source.read_varint(where)
         self._check_size(size, frames * codebooks, where)
         (stored_crc,) = CRC.unpack(self._source.read_exactly(CRC.size, where))
+        self._check_end(number, self._source.position + size, where)
         payload = self._source.read_exactly(size, where)
         self._next_chunk, self._next_frame = number + 1, first_frame + self.header.frames_per_chunk
         self._index.add(self._source.position - start)
         compare_crc(stored_crc, chunk_crc(number, fields + size_field, payload), where)
         self._next_frame = first_frame + frames
-        self._check_end(number, where)
         if coding not in (PACKED, RANGE_CODED):
             raise UnsupportedVersion(
                 f"{where}: coding {coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)"
@@ -178,31 +189,37 @@ class Reader:
         if size > most:
             raise BitstreamError(f"{where}: payload of {size} bytes, expected at most {most}")
 
-    def _check_end(self, number: int, where: str) -> None:
-        """Check that the chunk just read ends where the index says."""
-        if self.chunk_offsets is not None:
-            end = (*self.chunk_offsets[number + 1 : number + 2], self._trailer_offset)[0]
-            if self._source.position != end:
-                raise BitstreamError(
-                    f"{where}: ends at byte {self._source.position}, expected {end} as in the index"
-                )
+    def _check_end(self, number: int, end: int, where: str) -> None:
+        """Check that a chunk ends where the index says."""
+        if self.chunk_offsets is not None and self._trailer is not None:
+            expected = (*self.chunk_offsets[number + 1 : number + 2], self._trailer.offset)[0]
+            if end != expected:
+                raise BitstreamError(f"{where}: ends at byte {end}, expected {expected} as in the index")
 
     def _finish(self, start: int) -> None:
-        """Check the trailer, whose first byte was read at `start`, against all chunks before it."""
-        where = f"trailer at byte {start}"
-        if self.chunk_offsets is None:
+        """Check the trailer, whose first byte was read at `start`, against all chunks before it; then the copy."""
+        where, trailer = f"trailer at byte {start}", self._trailer
+        if trailer is None:
             trailer = read_trailer(self._source, start, len(self._index.sizes))
             if trailer.sizes != self._index.sizes:
                 raise BitstreamError(
                     f"{where}: the index does not give the sizes of the {self._next_chunk} chunks"
                 )
             self._set_num_samples(trailer, self._next_frame)
-        elif start != self._trailer_offset:
+        elif start != trailer.offset:
             raise BitstreamError(f"{where}: expected chunk {self._next_chunk} there, as in the index")
         elif self._next_frame < self.header.frames_for(self.num_samples or 0):
             message = too_few_frames(self.header, self.num_samples or 0, self._next_frame)
             raise BitstreamError(f"{where}: {message}")
         self._finished = True
+        if trailer.has_copy:
+            self._check_copy(trailer.end)
+
+    def _check_copy(self, offset: int) -> None:
+        """Check the copy of the header, which begins at a byte of the stream."""
+        if self._source.position != offset:
+            self._source.seek(offset)
+        check_copy(self._source, self.header)
 
     def _find_trailer(self) -> None:
         """Set index and number of samples from the trailer at the end of the file, if a valid one is there."""
@@ -210,9 +227,9 @@ class Reader:
         self._source.seek(HEADER.size)
         if trailer is None or (not trailer.sizes and trailer.offset > HEADER.size):
             return
-        self.chunk_offsets = trailer.chunk_offsets()
-        self._trailer_offset = trailer.offset
-        self._set_num_samples(trailer, len(self.chunk_offsets) * self.header.frames_per_chunk)
+        offsets = trailer.chunk_offsets()
+        self._set_num_samples(trailer, len(offsets) * self.header.frames_per_chunk)
+        self.chunk_offsets, self._trailer = offsets, trailer
 
     def _set_num_samples(self, trailer: Trailer, most_frames: int) -> None:
         """Take the number of samples from the trailer, which cannot exceed that of `most_frames` frames."""

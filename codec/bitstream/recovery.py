@@ -1,36 +1,35 @@
-"""Read the intact chunks of a damaged stream.
+"""Read the intact chunks of a damaged stream, and repair its header.
 
 With an index, each chunk is read at its offset, and damage costs only the chunks that it hit. There is no index if the
 trailer is damaged or cut off, or if bytes are missing in between. Then chunks are read one after another. Where that
-fails, the next chunk is searched for: bytes that begin like a chunk of frames_per_chunk frames, and whose CRC-32, which
-covers the chunk's number too, fits one of the numbers that may follow.
+fails, `search.py` finds the next. Both take time that grows only with the size of the stream: reading without success
+has a budget, and the search tries each byte once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from codec.bitstream.fields import varint
-from codec.bitstream.format import FEWER_CODEBOOKS, HEADER, MIN_CHUNK, PACKED, RANGE_CODED, StoredChunk
+from codec.bitstream.fields import CRC, with_crc
+from codec.bitstream.format import HEADER, MAGIC, MIN_CHUNK, Header, StoredChunk
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
-from codec.errors import BitstreamError, ChecksumMismatch
+from codec.bitstream.search import Search
+from codec.errors import BitstreamError
 
-_BLOCK = 2**16  # bytes searched at a time
 _MISSING = 64  # chunks that an interrupted transfer may leave out completely
-_BUDGET = (
-    2**28
-)  # bytes checked without success before the search stops: a few seconds, in a file made to waste time
-_TRY_COST = 2**11  # bytes that could be checked in the time that starting one check takes
+_NEAR = 2**16  # bytes; a chunk further behind damage is believed only if another one or the end follows it
+_TAIL = 2**16  # bytes at the end of a file that are searched for a copy of the header
+_BUDGET = 2**26  # bytes read without success before chunks are only searched for
 
 
 class RecoveringReader(Reader):
     """Read a damaged or truncated stream; iterating gives the intact chunks, in order.
 
-    Chunks whose numbers are left out are lost. Only a damaged header raises BitstreamError.
+    Chunks whose numbers are left out are lost. BitstreamError is raised only for a header that cannot be repaired.
 
     Args:
         file: a binary file object that can seek; ValueError for a pipe.
@@ -39,10 +38,11 @@ class RecoveringReader(Reader):
     Attributes:
         num_samples: source samples in a channel, from the header or a valid trailer; None if neither has it.
         chunk_offsets: first byte of each chunk; None without a valid trailer.
+        header_repaired: True if the header was damaged.
     """
 
     def __init__(self, file: BinaryIO, prior: Prior | None = None) -> None:
-        self._budget = _BUDGET
+        self._budget, self.header_repaired = _BUDGET, False
         super().__init__(file, prior)
         if not self._source.seekable:
             raise ValueError("a damaged stream is recovered from a file that can seek, found a pipe")
@@ -53,58 +53,101 @@ class RecoveringReader(Reader):
             yield from self._search()
             return
         for number in range(self._next_chunk, len(self.chunk_offsets)):
-            chunk = self._read_at(self.chunk_offsets[number], [number])
+            chunk = self._read_at(self.chunk_offsets[number], number)
             if chunk is not None:
                 yield chunk
 
     def _reject(self, error: BitstreamError) -> None:
         """Skip a chunk that cannot be decoded although its checksum is right."""
 
-    def _find_trailer(self) -> None:
+    def _read_header(self) -> Header:
+        """Read the header, or repair it by its copy or by its checksum."""
+        data = self._source.read_up_to(HEADER.size)
         try:
-            super()._find_trailer()
+            return Header.from_bytes(data)
         except BitstreamError:
-            # It contradicts the rest: it belongs to another file, or bytes are missing in between.
-            self.chunk_offsets = None
-        self._source.seek(HEADER.size)
+            header = self._copied_header() or corrected(data)
+            if header is None:
+                raise
+        self.header_repaired = True
+        return header
+
+    def _copied_header(self) -> Header | None:
+        """Return the header whose copy ends the file, or ended it before something was appended; None without one."""
+        size = self._source.size or 0
+        self._source.seek(max(0, size - _TAIL))
+        tail = self._source.read_up_to(size - self._source.position)
+        at = len(tail)
+        while (at := tail.rfind(MAGIC, 0, at)) >= 0:
+            with contextlib.suppress(BitstreamError):
+                return Header.from_bytes(tail[at : at + HEADER.size])
+        return None
+
+    def _check_copy(self, offset: int) -> None:
+        """Accept a damaged copy, since the header was read."""
+
+    def _find_trailer(self) -> None:
+        # A trailer that contradicts the rest belongs to another file, or bytes are missing in between.
+        with contextlib.suppress(BitstreamError):
+            super()._find_trailer()
 
     def _search(self) -> Iterator[StoredChunk]:
         """Read one chunk after another; where that fails, search for the next."""
-        end, number = HEADER.size, 0
-        while (chunk := self._next_intact(end, number)) is not None:
+        search, number = Search(self._source, self.header), 0
+        end = 0 if self.header_repaired else HEADER.size  # bytes may be missing in a damaged header
+        chunk = self._read_at(HEADER.size, 0)
+        while not self._finished:
+            if chunk is None:
+                chunk = self._next_intact(search, end, number)
+            if chunk is None:
+                return
             end, number = self._source.position, chunk.index + 1
             yield chunk
+            chunk = self._read_at(end, number) if self._budget > 0 else None
 
-    def _next_intact(self, start: int, number: int) -> StoredChunk | None:
-        """Return the first chunk at or after byte `start` with this number or a later one; None if there is none."""
-        for position in itertools.chain([start], self._candidates(start + 1)):
-            lost = (position - start) // MIN_CHUNK + _MISSING
-            chunk = self._read_at(position, range(number, number + lost + 1))
-            if chunk is not None or self._finished or self._budget < 0:
-                return chunk
+    def _next_intact(self, search: Search, end: int, number: int) -> StoredChunk | None:
+        """Return the next chunk at or after byte `end` with this number or a later one; None if there is none."""
+        while (place := search.next_from(end)) is not None:
+            skipped = place.offset - end
+            if 0 <= place.number - number <= skipped // MIN_CHUNK + _MISSING:
+                chunk = self._read_at(place.offset, place.number)
+                if chunk is not None and (skipped <= _NEAR or self._is_followed(chunk)):
+                    return chunk
         return None
 
-    def _candidates(self, start: int) -> Iterator[int]:
-        """Yield the bytes from `start` on where a chunk of frames_per_chunk frames may begin."""
-        codings = (PACKED, RANGE_CODED, FEWER_CODEBOOKS) if self.header.varies else (PACKED, RANGE_CODED)
-        tags = [varint(self.header.frames_per_chunk * 4 + coding) for coding in codings]
-        pattern = re.compile(b"|".join(map(re.escape, tags)))
-        block = b" " * _BLOCK
-        while len(block) == _BLOCK:
-            self._source.seek(start)
-            block = self._source.read_up_to(_BLOCK)
-            yield from (start + match.start() for match in pattern.finditer(block))
-            start += _BLOCK - max(map(len, tags)) + 1
+    def _is_followed(self, chunk: StoredChunk) -> bool:
+        """Return True if the next chunk or the end follows the chunk just read; leave the position after the chunk."""
+        end = self._source.position
+        tag = self._source.read_up_to(1)
+        followed = tag in (b"", b"\0") or (
+            self._budget > 0 and self._read_at(end, chunk.index + 1) is not None
+        )
+        if not followed:
+            self._budget -= len(chunk.payload)
+        self._source.seek(end)
+        return followed
 
-    def _read_at(self, position: int, numbers: Iterable[int]) -> StoredChunk | None:
-        """Read the chunk at a byte of the file if it has one of these numbers; None if it is damaged or the trailer."""
-        for number in numbers:
-            self._source.seek(position)
-            self._next_chunk, self._next_frame = number, number * self.header.frames_per_chunk
-            try:
-                return self._read_chunk()
-            except ChecksumMismatch:
-                self._budget -= self._source.position - position + _TRY_COST
-            except BitstreamError:
-                return None
+    def _read_at(self, offset: int, number: int) -> StoredChunk | None:
+        """Read the chunk of this number at a byte of the file; return None if it is damaged or the trailer."""
+        self._source.seek(offset)
+        self._next_chunk, self._next_frame = number, number * self.header.frames_per_chunk
+        try:
+            return self._read_chunk()
+        except BitstreamError:
+            self._budget -= self._source.position - offset
+            return None
+
+
+def corrected(data: bytes) -> Header | None:
+    """Return the header that differs in one byte from these 43 bytes; None if there is none.
+
+    There is never more than one: each of the 43 * 255 possible errors changes the checksum in a way of its own.
+    """
+    if len(data) < HEADER.size:
         return None
+    for at, value in itertools.product(range(HEADER.size), range(256)):
+        changed = data[:at] + bytes([value]) + data[at + 1 :]
+        if changed != data and with_crc(changed[: -CRC.size]) == changed:
+            with contextlib.suppress(BitstreamError):
+                return Header.from_bytes(changed)
+    return None

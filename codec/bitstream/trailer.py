@@ -1,4 +1,4 @@
-"""The trailer at the end of a stream, which holds the sizes of all chunks and the number of samples."""
+"""The trailer of a stream, which holds the sizes of all chunks and the number of samples, and the header's copy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from codec.bitstream.fields import CRC, ByteReader, check_crc, varint, varints, with_crc
-from codec.bitstream.format import HEADER, MIN_CHUNK
+from codec.bitstream.format import COPY_FROM, HEADER, MIN_CHUNK, Header
 from codec.errors import BitstreamError, ChecksumMismatch
 
 MAX_INDEX = 2**20  # bytes; decoded to offsets it takes 58 times as much memory
 
 _FOOTER = struct.Struct("<QII")  # num_samples, size of the index, CRC-32
 _TAIL = 2**16  # bytes at the end of a file that one read takes
+_COPY_FOLLOWS = 2**31  # added to the size of the index if a copy of the header follows the trailer
 
 
 class Index:
@@ -45,11 +46,18 @@ class Trailer(NamedTuple):
         offset: its first byte in the stream.
         sizes: the index, the sizes of the chunks as varints.
         num_samples: source samples in a channel.
+        has_copy: True if a copy of the header follows.
     """
 
     offset: int
     sizes: bytes
     num_samples: int
+    has_copy: bool
+
+    @property
+    def end(self) -> int:
+        """Return the first byte after it."""
+        return self.offset + 1 + len(self.sizes) + _FOOTER.size
 
     @property
     def where(self) -> str:
@@ -70,10 +78,19 @@ class Trailer(NamedTuple):
         return tuple((HEADER.size + np.cumsum(sizes) - sizes).tolist())
 
 
-def trailer_bytes(index: Index, num_samples: int) -> bytes:
-    """Return the bytes that end a stream."""
-    footer = _FOOTER.pack(num_samples, len(index.sizes), 0)
-    return with_crc(b"\0" + index.sizes + footer[: -CRC.size])
+def ending(index: Index, num_samples: int, header: Header, size: int) -> bytes:
+    """Return the bytes that end a stream: the trailer, and the copy of the header unless the stream is very short.
+
+    Args:
+        index: of all chunks.
+        num_samples: source samples in a channel.
+        header: of the stream.
+        size: bytes of the header and the chunks.
+    """
+    copy = header.to_bytes() if size >= COPY_FROM else b""
+    index_size = len(index.sizes) + (_COPY_FOLLOWS if copy else 0)
+    footer = _FOOTER.pack(num_samples, index_size, 0)
+    return with_crc(b"\0" + index.sizes + footer[: -CRC.size]) + copy
 
 
 def read_trailer(source: ByteReader, offset: int, index_size: int) -> Trailer:
@@ -94,17 +111,33 @@ def read_trailer(source: ByteReader, offset: int, index_size: int) -> Trailer:
     return _decoded(data, offset)
 
 
+def check_copy(source: ByteReader, header: Header) -> None:
+    """Read the copy of the header, and raise a BitstreamError unless it is there and equal to the header."""
+    where = f"copy of the header at byte {source.position}"
+    copy = source.read_exactly(HEADER.size, where)
+    if copy != header.to_bytes():
+        raise ChecksumMismatch(f"{where}: damaged, expected the {HEADER.size} bytes of the header")
+
+
 def find_trailer(source: ByteReader) -> Trailer | None:
     """Read the trailer at the end of a file, in one read if it is short; return None if no valid one is there."""
-    end = source.seek_end()
+    end = source.size or 0
     start = max(HEADER.size, end - _TAIL)
-    if end - start <= _FOOTER.size:
-        return None
     source.seek(start)
     tail = source.read_up_to(end - start)
-    _, index_size, _ = _FOOTER.unpack(tail[-_FOOTER.size :])
-    size = 1 + index_size + _FOOTER.size
-    if index_size > MAX_INDEX or size > end - HEADER.size:
+    for copy_size in (HEADER.size, 0):
+        trailer = _trailer_before(end - copy_size, tail[: max(0, len(tail) - copy_size)], source)
+        if trailer is not None and trailer.has_copy == (copy_size > 0):
+            return trailer
+    return None
+
+
+def _trailer_before(end: int, tail: bytes, source: ByteReader) -> Trailer | None:
+    """Return the trailer that ends at a byte of the stream, if it is valid; `tail` holds bytes before that."""
+    if len(tail) <= _FOOTER.size:
+        return None
+    size = 1 + _index_size(tail) + _FOOTER.size
+    if size > MAX_INDEX + 1 + _FOOTER.size or size > end - HEADER.size:
         return None
     if size > len(tail):
         source.seek(end - size)
@@ -117,6 +150,12 @@ def find_trailer(source: ByteReader) -> Trailer | None:
     return _decoded(data, end - size) if data[0] == 0 else None
 
 
+def _index_size(trailer: bytes) -> int:
+    """Return the size of the index that the last bytes of a trailer state."""
+    _, size, _ = _FOOTER.unpack(trailer[-_FOOTER.size :])
+    return int(size) % _COPY_FOLLOWS
+
+
 def _decoded(data: bytes, offset: int) -> Trailer:
-    num_samples, _, _ = _FOOTER.unpack(data[-_FOOTER.size :])
-    return Trailer(offset, data[1 : -_FOOTER.size], num_samples)
+    num_samples, size, _ = _FOOTER.unpack(data[-_FOOTER.size :])
+    return Trailer(offset, data[1 : -_FOOTER.size], num_samples, size >= _COPY_FOLLOWS)

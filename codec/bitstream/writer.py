@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from codec.bitstream.fields import CRC, varint
 from codec.bitstream.format import (
     FEWER_CODEBOOKS,
+    HEADER,
     MAX_SAMPLES,
     PACKED,
     RANGE_CODED,
@@ -23,7 +24,7 @@ from codec.bitstream.format import (
 )
 from codec.bitstream.packing import pack
 from codec.bitstream.prior import Prior
-from codec.bitstream.trailer import Index, trailer_bytes
+from codec.bitstream.trailer import Index, ending
 from codec.files import write_all
 
 
@@ -50,6 +51,7 @@ class Writer:
         self.num_frames = 0
         self._file, self._prior = file, prior
         self._index = Index()
+        self._size = HEADER.size  # bytes written so far
         self._closed = False
         write_all(file, header.to_bytes())
 
@@ -91,10 +93,11 @@ class Writer:
         chunk = fields + CRC.pack(chunk_crc(number, fields, payload)) + payload
         write_all(self._file, chunk)
         self.num_frames += frames
+        self._size += len(chunk)
         self._index.add(len(chunk))
 
     def close(self, num_samples: int | None = None) -> None:
-        """Write the trailer and leave the file open.
+        """Write the trailer, with a copy of the header unless the stream is very short, and leave the file open.
 
         Args:
             num_samples: source samples in a channel; needed if the header does not state it.
@@ -110,7 +113,7 @@ class Writer:
         check_range("num_samples", num_samples, 0, MAX_SAMPLES)
         if self.num_frames < self.header.frames_for(num_samples):
             raise ValueError(too_few_frames(self.header, num_samples, self.num_frames))
-        write_all(self._file, trailer_bytes(self._index, num_samples))
+        write_all(self._file, ending(self._index, num_samples, self.header, self._size))
         self._closed = True
 
     def _check(self, codes: NDArray[np.generic]) -> None:

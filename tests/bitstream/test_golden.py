@@ -9,7 +9,9 @@ from support.streams import OPENERS, TESTS, joined, read_all, write, write_varyi
 from codec.errors import BitstreamError, ChecksumMismatch, Truncated, UnsupportedVersion
 
 
-@pytest.mark.parametrize("name, live", [("mono", False), ("stereo-live", True), ("silent", False)])
+@pytest.mark.parametrize(
+    "name, live", [("mono", False), ("stereo-live", True), ("silent", False), ("header-copy", False)]
+)
 def test_golden_files_decode_to_their_codes(name, live):
     folder = TESTS / "golden" / "v1"
     codes = np.load(folder / f"{name}.npy", allow_pickle=False)

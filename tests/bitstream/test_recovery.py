@@ -1,4 +1,4 @@
-"""Recovery finds the intact chunks of a damaged stream: damage costs at most the chunk that it hit."""
+"""Recovery repairs the header and finds the intact chunks: damage costs at most the chunk that it hit."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from support.streams import (
     random_codes,
     raw_chunk,
     raw_trailer,
+    with_crc,
     write,
     write_varying,
 )
 
 from codec.bitstream import Chunk, Reader, RecoveringReader, recovery
-from codec.errors import BitstreamError, ChecksumMismatch
+from codec.bitstream.fields import varint
+from codec.errors import ChecksumMismatch, UnsupportedVersion
 
 LIVE = write(replace(HEADER, num_samples=None), CODES, 8_000)
 COUNTS = [2, 0, 3]
@@ -51,27 +53,78 @@ def numbers(data: bytes) -> list[int]:
 def test_a_byte_of_damage_anywhere_costs_at_most_the_chunk_it_hit(data: bytes) -> None:
     offsets = (*(Reader(io.BytesIO(data)).chunk_offsets or ()), len(data) - 3 - 17, len(data))
     counts = COUNTS if data is VARYING else [3, 3, 3]
-    for at in range(len(data)):
+    for at in range(START, len(data)):
         for change in (0x01, 0x10, 0xFF, data[at]):  # the last makes it zero
             if not change:
                 continue
             damaged = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
-            if at < START:
-                with pytest.raises(BitstreamError):
-                    recover(damaged)
-                continue
             reader, chunks = recover(damaged)
             hit = next(number for number in range(4) if at < offsets[number + 1])
             assert [chunk.index for chunk in chunks] == [number for number in range(3) if number != hit]
             for chunk in chunks:
                 start = chunk.index * 4
                 np.testing.assert_array_equal(chunk.codes, CODES[:, start : start + 4, : counts[chunk.index]])
-            assert reader.num_samples == (8_000 if data is not LIVE or hit < 3 else None)
+            assert reader.num_samples == (None if data is LIVE and hit == 3 else 8_000)
 
 
-def test_a_damaged_header_is_an_error() -> None:
+@given(st.integers(0, 42), st.integers(1, 255), st.sampled_from([FILE, LIVE, VARYING, LONG]))
+def test_any_damaged_byte_of_a_header_costs_nothing(at: int, change: int, data: bytes) -> None:
+    damaged = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
+    reader, chunks = recover(damaged)
+    expected = Reader(io.BytesIO(data))
+    assert (reader.header, reader.num_samples) == (expected.header, expected.num_samples)
+    assert [chunk.codes.tolist() for chunk in chunks] == [chunk.codes.tolist() for chunk in expected]
+    assert reader.header_repaired and reader.chunk_offsets == expected.chunk_offsets
+
+
+@given(st.binary(min_size=43, max_size=43), st.binary(max_size=200))
+def test_any_damage_to_the_whole_header_of_a_stream_with_a_copy_costs_nothing(
+    start: bytes, tail: bytes
+) -> None:
+    reader, chunks = recover(start + LONG[43:])
+    assert reader.header == LONG_HEADER and reader.num_samples == 500_000
+    assert [chunk.index for chunk in chunks] == list(range(13))
+    assert numbers(start + LONG[43:] + tail) == list(range(13))  # also if something was appended
+
+
+def test_bytes_missing_or_added_in_the_header_cost_nothing_if_there_is_a_copy() -> None:
+    for start in (b"", LONG[:20], LONG[1:43], b"?" + LONG[:43], bytes(5_000)):
+        reader, _ = recover(start + LONG[43:])
+        assert reader.header == LONG_HEADER and reader.header_repaired
+        assert numbers(start + LONG[43:]) == list(range(13))
+
+
+def test_several_damaged_bytes_in_a_header_without_a_copy_are_an_error() -> None:
+    damaged = FILE[:30] + bytes(byte ^ 1 for byte in FILE[30:33]) + FILE[33:]
     with pytest.raises(ChecksumMismatch, match="header at byte 0: checksum"):
-        recover(FILE[:30] + b"\xff" + FILE[31:])
+        recover(damaged)
+
+
+def test_a_header_of_a_newer_version_is_not_repaired() -> None:
+    newer = with_crc(LONG[:6] + b"\2" + LONG[7:39])
+    with pytest.raises(UnsupportedVersion, match="format version 2"):
+        recover(newer + LONG[43:-43] + newer)
+
+
+@given(st.integers(0, 42), st.integers(1, 255))
+def test_a_damaged_copy_costs_neither_a_chunk_nor_the_index(at: int, change: int) -> None:
+    place = len(LONG) - 43 + at
+    reader, chunks = recover(LONG[:place] + bytes([LONG[place] ^ change]) + LONG[place + 1 :])
+    assert [chunk.index for chunk in chunks] == list(range(13))
+    assert reader.chunk_offsets is not None and not reader.header_repaired
+
+
+def test_chunks_behind_much_noise_are_found() -> None:
+    noise = np.random.default_rng(0).bytes(800_000)
+    chunks = [raw_chunk(number, 50 * 4, bytes([number % 251]) * 750) for number in range(1_523)]
+    _, found = recover(LONG[:START] + noise + b"".join(chunks))
+    assert [chunk.index for chunk in found] == list(range(1_523))
+    _, found = recover(LONG[:START] + chunks[0] + noise + b"".join(chunks[1:]))
+    assert [chunk.index for chunk in found] == list(range(1_523))
+    _, found = recover(LONG[:START] + noise + chunks[7] + noise)  # one chunk alone may be one by chance
+    assert found == []
+    _, found = recover(LONG[:START] + noise + chunks[7])
+    assert [chunk.index for chunk in found] == [7]
 
 
 def test_a_truncated_file_gives_its_complete_chunks() -> None:
@@ -145,13 +198,32 @@ class CountingFile(io.BytesIO):
         return data
 
 
-@pytest.mark.parametrize("budget", [2**16, 2**20])
-def test_the_search_in_a_file_made_to_waste_time_stops(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
-    monkeypatch.setattr(recovery, "_BUDGET", budget)
-    field = LONG[START : START + 4]
-    file = CountingFile(LONG[:START] + field * 100_000)
-    assert list(RecoveringReader(file)) == []
-    assert file.count < budget + 2**18
+WIDE = replace(
+    LONG_HEADER, channels=8, num_codebooks=43, bits_per_code=16, frames_per_chunk=3000, varies=True
+)
+CLAIM = varint(3000 * 4 + 1) + varint(2_000_000)
+WASTING = {  # streams of some 10,000 bytes, or 100,000, made to waste time
+    "the beginning of a chunk": LONG[:START] + LONG[START : START + 4] * 25_000,
+    "large claims": WIDE.to_bytes() + (CLAIM + b"1234") * 10_000,
+    "intact chunks and large claims": WIDE.to_bytes()
+    + b"".join(raw_chunk(number, 3000 * 4 + 2, b"", 0) + CLAIM for number in range(3_000)),
+    "intact chunks and ends": WIDE.to_bytes()
+    + b"".join(raw_chunk(number, 3000 * 4 + 2, b"", 0) + b"\0" for number in range(4_000)),
+    "an index of large claims": WIDE.to_bytes()
+    + (CLAIM + b"1234") * 9_000
+    + raw_trailer([len(CLAIM) + 4] * 9_000, 0),
+}
+
+
+@pytest.mark.parametrize("data", WASTING.values(), ids=WASTING)
+def test_the_work_for_a_stream_made_to_waste_time_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setattr(recovery, "_BUDGET", 2**18)
+    file = CountingFile(data)
+    found = [chunk.index for chunk in RecoveringReader(file)]
+    assert found == list(range(len(found)))
+    assert file.count < 2**18 + 8 * len(data)
 
 
 def test_a_pipe_is_refused() -> None:
