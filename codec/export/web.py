@@ -56,11 +56,14 @@ def export_web(
 
 
 def _write_model(folder: Path, target: Path) -> None:
+    """Write the graphs and the prior; the manifest also tells if there is a prior, and which other files it decodes."""
     target.mkdir()
     write_onnx(folder, target)
-    if (folder / PRIOR).is_file():
+    has_prior = (folder / PRIOR).is_file()
+    if has_prior:
         shutil.copyfile(folder / PRIOR, target / PRIOR)
     manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    manifest["prior"] = PRIOR if has_prior else None
     manifest["earlier_model_ids"] = _earlier_identities(folder)
     (target / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
