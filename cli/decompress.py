@@ -26,6 +26,7 @@ class DecompressJob:
     raw: bool
     excerpt: options.Excerpt
     recover: bool
+    max_duration: float | None  # seconds
     model: str | None
     force: bool
 
@@ -48,12 +49,23 @@ class DecompressJob:
                 start=self.excerpt.start,
                 end=self.excerpt.end,
                 recover=self.recover,
+                max_duration=math.inf if self.force and self.max_duration is None else self.max_duration,
                 progress=progress,
                 open_writer=RawWriter if self.raw else AudioWriter,
             )
+        if report.header_repaired:
+            click.echo(f"{source}: repaired the damaged header", err=True)
         for loss in report.losses:
             click.echo(f"{source}: lost {loss}", err=True)
         return f"{target}: {describe(report)}"
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds for `90` or `2:00:00`; raise BadParameter for anything else, and for 0."""
+    seconds = options.parse_time(text)
+    if not seconds:
+        raise click.BadParameter("0 is no duration; write 90 or 1:30 for a minute and a half")
+    return seconds
 
 
 def describe(report: DecompressionReport) -> str:
@@ -82,6 +94,13 @@ def describe(report: DecompressionReport) -> str:
     is_flag=True,
     help="Decode what is left of a damaged file, conceal the rest, and print what is lost.",
 )
+@click.option(
+    "--max-duration",
+    metavar="TIME",
+    type=parse_duration,
+    help="Write at most this much sound, and refuse longer files.  [default: 1 hour, and 5.3 s for each byte and "
+    "channel of IN, in 95 % of the free space; with --force any length]",
+)
 @options.model_of_file
 @options.force
 @options.quiet
@@ -90,6 +109,7 @@ def decompress(
     raw: bool,
     excerpt: options.Excerpt,
     recover: bool,
+    max_duration: float | None,
     model: str | None,
     force: bool,
     quiet: bool,
@@ -101,5 +121,5 @@ def decompress(
     identity in the file.
     """
     use_one_core()
-    job = DecompressJob(raw, excerpt, recover, model, force)
+    job = DecompressJob(raw, excerpt, recover, max_duration, model, force)
     run_job(job, files, ".raw" if raw else ".wav", quiet)

@@ -74,7 +74,7 @@ def describe(reader: Reader, model: str) -> dict[str, str]:
 def add_up(reader: Reader) -> Totals:
     """Read all chunks of a stream and return their totals."""
     totals = Totals()
-    for chunk in reader.stored_chunks():
+    for chunk in reader.checked_chunks():
         totals.chunks += 1
         totals.range_coded += chunk.coding != 0
         totals.silent += chunk.codebooks == 0

@@ -44,7 +44,7 @@ def thin(
         num_codebooks = choose_codebooks(rate, config, reader.header.num_codebooks, name_of(opened))
         reader.prior = read_prior(directory, config)
         with writing(output) as result:
-            write_thinned(reader, cast(BinaryIO, result), num_codebooks)
+            write_thinned(reader, cast(BinaryIO, result), num_codebooks, bounded=not force)
     if not quiet:
         click.echo(f"{target}: {result.size} bytes", err=True)
 

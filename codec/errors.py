@@ -27,6 +27,10 @@ class UnsupportedVersion(BitstreamError):
     """A valid stream with a format version, a flag or a coding that this release does not support."""
 
 
+class TooLong(BitstreamError):
+    """A stream for more sound than its size lets expect, than there is space for, or than the caller allows."""
+
+
 class WrongModel(BitstreamError):
     """A stream made by another model than the one that should decode it."""
 

@@ -10,6 +10,7 @@ from codec.bitstream.format import (
     default_frames_per_chunk,
     frames_per_second,
 )
+from codec.bitstream.limits import REMEDY, check_plausible, plausible_seconds
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader, grouped
 from codec.bitstream.recovery import RecoveringReader
@@ -17,6 +18,7 @@ from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
 __all__ = [
+    "REMEDY",
     "Chunk",
     "Header",
     "Prior",
@@ -25,8 +27,10 @@ __all__ = [
     "StoredChunk",
     "Writer",
     "check_model",
+    "check_plausible",
     "default_frames_per_chunk",
     "frames_per_second",
     "grouped",
+    "plausible_seconds",
     "thin",
 ]

@@ -61,7 +61,8 @@ ignores what follows the trailer. A single wrong byte in a header can be correct
 headers that differ from the damaged one in a byte, only the original has the right CRC-32.
 
 The frames last at least as long as the source: frames * hop_length / model_sample_rate >= num_samples / sample_rate.
-num_samples does not count the delay that a model adds at the end.
+num_samples does not count the delay that a model adds at the end, half a frame. A whole frame more than the source and
+the delay need is an error.
 """
 
 from __future__ import annotations
@@ -143,6 +144,16 @@ class Header:
     def frames_for(self, num_samples: int) -> int:
         """Return the fewest frames that can hold `num_samples` source samples."""
         return -(-num_samples * self.model_sample_rate // (self.sample_rate * self.hop_length))
+
+    def most_frames_for(self, num_samples: int, delay: int) -> int:
+        """Return the most frames that hold `num_samples` source samples.
+
+        Args:
+            num_samples: in a channel.
+            delay: samples at model_sample_rate that the model adds at the end.
+        """
+        at_model_rate = -(-num_samples * self.model_sample_rate // self.sample_rate)
+        return (at_model_rate + delay) // self.hop_length + 1
 
     def to_bytes(self) -> bytes:
         """Return the 43 bytes that begin a stream."""

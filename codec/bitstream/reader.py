@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeVar
 
-from codec.bitstream.decoding import decode_chunks
+from codec.bitstream.decoding import chunks_together, decode_chunks
 from codec.bitstream.fields import CRC, ByteReader, compare_crc
 from codec.bitstream.format import (
     FEWER_CODEBOOKS,
@@ -26,7 +26,6 @@ from codec.errors import BitstreamError, UnsupportedVersion
 
 AnyChunk = TypeVar("AnyChunk", Chunk, StoredChunk)
 
-_BATCH_CODES = 2**17  # codes that are range decoded together: three and a half minutes at 6 kbit/s
 _PIPE_SECONDS = 8  # of audio that is read ahead from a pipe, to range decode its chunks together
 
 
@@ -42,6 +41,8 @@ class Reader:
     Attributes:
         header: the header of the stream.
         prior: as given.
+        delay: samples at the model's rate that the model adds at the end. If set, frames that neither the source nor
+            the delay needs are an error.
         num_samples: source samples in a channel. In a pipe as in the header, maybe None, until the end is read.
         chunk_offsets: first byte of each chunk; None without an index (in a pipe, or a truncated or very long file).
         live: True for a pipe of unknown length, whose chunks arrive one at a time.
@@ -51,6 +52,7 @@ class Reader:
         self._source, self.prior = ByteReader(file), prior
         self.header = self._read_header()
         self.num_samples = self.header.num_samples
+        self.delay: int | None = None
         self.chunk_offsets: tuple[int, ...] | None = None
         self._trailer: Trailer | None = None  # if there are chunk_offsets
         self._next_chunk = 0
@@ -62,9 +64,14 @@ class Reader:
             self._find_trailer()
 
     @property
-    def num_bytes(self) -> int:
-        """Return the size of the file, or of a pipe the bytes read so far."""
-        return self._source.position if self._source.size is None else self._source.size
+    def size(self) -> int | None:
+        """Return the size of the file in bytes, or None for a pipe."""
+        return self._source.size
+
+    @property
+    def position(self) -> int:
+        """Return the byte of the stream up to which it is read."""
+        return self._source.position
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the remaining chunks. After ChecksumMismatch, iterating again continues with the next chunk.
@@ -86,12 +93,12 @@ class Reader:
             last: number of a chunk; reading ahead stops there.
             first: number of a chunk; those before it are read and not decoded.
         """
-        return self._chunks(1 if self.prior is None or self.live else self._batch_size(), first, last)
+        together = 1 if self.prior is None or self.live else self._batch_size(self.prior)
+        return self._chunks(together, first, last)
 
-    def _batch_size(self) -> int:
+    def _batch_size(self, prior: Prior) -> int:
         """Return the number of chunks to range decode together."""
-        header = self.header
-        size = _BATCH_CODES // (header.channels * header.frames_per_chunk * header.num_codebooks)
+        header, size = self.header, chunks_together(self.header, prior)
         if not self._source.seekable:
             frames = _PIPE_SECONDS * header.model_sample_rate // header.hop_length
             size = min(size, frames // header.frames_per_chunk)
@@ -116,6 +123,16 @@ class Reader:
             chunk = self._read_chunk()
             if chunk is not None:
                 yield chunk
+
+    def checked_chunks(self) -> Iterator[StoredChunk]:
+        """Yield the remaining chunks as stored, after all checks that need no model; raise as iterating does."""
+        self.delay = self.header.hop_length // 2
+        for chunk in self.stored_chunks():
+            if chunk.coding == PACKED:
+                (result,) = decode_chunks([chunk], self.header, None)
+                if isinstance(result, BitstreamError):
+                    raise result
+            yield chunk
 
     def seek(self, index: int) -> None:
         """Continue with chunk `index`. Raises ValueError if there is no such chunk or no index."""
@@ -154,6 +171,7 @@ class Reader:
         self._index.add(self._source.position - start)
         compare_crc(stored_crc, chunk_crc(number, fields + size_field, payload), where)
         self._next_frame = first_frame + frames
+        self._check_surplus(where)
         if coding not in (PACKED, RANGE_CODED):
             raise UnsupportedVersion(
                 f"{where}: coding {coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)"
@@ -206,6 +224,7 @@ class Reader:
                     f"{where}: the index does not give the sizes of the {self._next_chunk} chunks"
                 )
             self._set_num_samples(trailer, self._next_frame)
+            self._check_surplus(where)
         elif start != trailer.offset:
             raise BitstreamError(f"{where}: expected chunk {self._next_chunk} there, as in the index")
         elif self._next_frame < self.header.frames_for(self.num_samples or 0):
@@ -220,6 +239,16 @@ class Reader:
         if self._source.position != offset:
             self._source.seek(offset)
         check_copy(self._source, self.header)
+
+    def _check_surplus(self, where: str) -> None:
+        """Check that the frames read so far do not last longer than the source and the delay."""
+        if self.delay is None or self.num_samples is None:
+            return
+        most = self.header.most_frames_for(self.num_samples, self.delay)
+        if self._next_frame > most:
+            raise BitstreamError(
+                f"{where}: {self._next_frame} frames for {self.num_samples} samples, expected at most {most}"
+            )
 
     def _find_trailer(self) -> None:
         """Set index and number of samples from the trailer at the end of the file, if a valid one is there."""

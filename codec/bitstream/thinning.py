@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream.format import Chunk, Header, default_frames_per_chunk, frames_per_second
+from codec.bitstream.limits import check_plausible
 from codec.bitstream.reader import Reader
 from codec.bitstream.writer import Writer
 
 
-def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
+def thin(reader: Reader, target: BinaryIO, num_codebooks: int, *, bounded: bool = True) -> None:
     """Copy a stream, keeping the first `num_codebooks` codes of each row.
 
     Chunks of whole seconds are joined to the default length of the new bitrate, so that their other fields add little.
@@ -28,14 +29,17 @@ def thin(reader: Reader, target: BinaryIO, num_codebooks: int) -> None:
         reader: the stream to copy.
         target: a binary file object to write to.
         num_codebooks: 1 .. the number of codebooks in the stream.
+        bounded: refuse a stream for much more sound than its size lets expect.
 
     Raises:
         ValueError: the number of codebooks is outside these limits.
+        TooLong: the stream is refused.
         BitstreamError: the stream is damaged.
     """
     header = thinned(reader.header, num_codebooks)
     writer = Writer(target, header, reader.prior)
-    for codes in _regrouped(reader.chunks(), header.frames_per_chunk):
+    chunks = _plausible(reader) if bounded else reader.chunks()
+    for codes in _regrouped(chunks, header.frames_per_chunk):
         writer.write_chunk(codes[..., :num_codebooks])
     writer.close(reader.num_samples)
 
@@ -55,6 +59,15 @@ def thinned(header: Header, num_codebooks: int) -> Header:
         )
         frames = max(frames, default // frames * frames)
     return dataclasses.replace(header, num_codebooks=num_codebooks, frames_per_chunk=frames)
+
+
+def _plausible(reader: Reader) -> Iterator[Chunk]:
+    """Yield the chunks; raise TooLong where they last longer than the size lets expect."""
+    header = reader.header
+    for chunk in reader.chunks():
+        frames = chunk.start_frame + chunk.codes.shape[1]
+        check_plausible(reader, frames * header.hop_length / header.model_sample_rate)
+        yield chunk
 
 
 def _regrouped(chunks: Iterable[Chunk], frames: int) -> Iterator[NDArray[np.int32]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codec import bitstream
-from codec.coding.decoder_stream import DecoderStream
+from codec.coding.decoder_stream import DecoderStream, total_frames
 from codec.errors import BitstreamError
 
 MOST_LOST = 86_400  # seconds lost in one place; a file that claims more is not believed
@@ -57,14 +57,14 @@ def concealed(
     """
     empty = True
     for chunk in chunks:
-        frames = _total_frames(reader, decoder)
+        frames = total_frames(reader, decoder)
         if frames is not None and chunk.start_frame >= frames:
             break
         yield from _gap(chunk.start_frame, reader, decoder, losses)
         codes = chunk.codes if frames is None else chunk.codes[:, : frames - chunk.start_frame]
         yield from decoder.steps(codes, fill_to=reader.header.frames_per_chunk)
         empty = False
-    frames = _total_frames(reader, decoder)
+    frames = total_frames(reader, decoder)
     if empty and frames != decoder.next_frame:
         raise BitstreamError("no chunk is left that could be decoded")
     if frames is None:
@@ -89,15 +89,6 @@ def _gap(
     most = min(header.frames_per_chunk, second)
     while decoder.next_frame < stop:
         yield decoder.conceal(min(most, stop - decoder.next_frame))
-
-
-def _total_frames(reader: bitstream.Reader, decoder: DecoderStream) -> int | None:
-    """Return the least number of frames that the undamaged file had; None if its length is unknown."""
-    header = reader.header
-    if not reader.num_samples:
-        return reader.num_samples
-    delay = -(-decoder.latency * header.sample_rate // header.model_sample_rate)
-    return header.frames_for(reader.num_samples + delay)
 
 
 def _loss(first: int, stop: int | None, reader: bitstream.Reader) -> Loss:

@@ -186,14 +186,26 @@ def decoded(
     """Yield the sound of chunks, [time, channels].
 
     Up to `together` chunks with as many codebooks are decoded in one step. If reading them ends in a BitstreamError,
-    the sound before it comes first.
+    the sound before it comes first. If the last samples lie in the delay of the model, they are concealed.
     """
     frames = reader.header.frames_per_chunk
     for group in bitstream.grouped(chunks, together):
         codes = [chunk.codes for chunk in group]
         for _, similar in itertools.groupby(codes, lambda part: part.shape[2]):
             yield from decoder.steps(np.concatenate(list(similar), axis=1), fill_to=frames)
+    missing = (total_frames(reader, decoder) or 0) - decoder.next_frame
+    if missing > 0:
+        yield decoder.conceal(missing)
     yield decoder.flush()
+
+
+def total_frames(reader: bitstream.Reader, decoder: DecoderStream) -> int | None:
+    """Return the least number of frames that give the whole sound; None if its length is unknown."""
+    header = reader.header
+    if not reader.num_samples:
+        return reader.num_samples
+    delay = -(-decoder.latency * header.sample_rate // header.model_sample_rate)
+    return header.frames_for(reader.num_samples + delay)
 
 
 def chunks_per_step(reader: bitstream.Reader, model: StreamingCodec) -> int:

@@ -17,6 +17,7 @@ from codec.coding.compression import Progress
 from codec.coding.concealment import Loss, concealed
 from codec.coding.decoder_stream import DecoderStream, chunks_per_step, decoded
 from codec.coding.time_range import TimeRange, chunks_from, cut, first_chunk, last_chunk
+from codec.coding.work_limit import WorkLimit
 from codec.errors import BitstreamError, PresetError
 from codec.files import PathLike, name_of, naming_damage, reading, seekable
 from codec.presets import accepts, find_preset, load_by_identity, model_id
@@ -40,6 +41,7 @@ class DecompressionReport(NamedTuple):
         clipped: samples of all channels that were beyond full scale and were limited to it.
         peak: the loudest sample before that, 1 is full scale.
         losses: what damage took, if the file was recovered; in the order of time.
+        header_repaired: True if the header was damaged and is restored from its copy or its checksum.
     """
 
     seconds: float
@@ -49,6 +51,7 @@ class DecompressionReport(NamedTuple):
     clipped: int
     peak: float
     losses: tuple[Loss, ...]
+    header_repaired: bool = False
 
     @property
     def clipping_is_audible(self) -> bool:
@@ -57,7 +60,7 @@ class DecompressionReport(NamedTuple):
         return bool(self.clipped) and (share > AUDIBLE_SHARE or self.peak > AUDIBLE_PEAK)
 
 
-def decompress(
+def decompress(  # noqa: PLR0913
     source: PathLike | BinaryIO,
     target: PathLike | BinaryIO,
     *,
@@ -65,6 +68,7 @@ def decompress(
     start: float = 0.0,
     end: float | None = None,
     recover: bool = False,
+    max_duration: float | None = None,
     progress: Progress | None = None,
     open_writer: Callable[..., audio.SampleWriter] = audio.AudioWriter,
 ) -> DecompressionReport:
@@ -79,8 +83,11 @@ def decompress(
             the identity in the file. To decompress many files, load the model once.
         start: seconds; where the part begins.
         end: seconds; where the part ends; by default, the end of the file.
-        recover: decode what is left of a damaged or cut file. Lost chunks are concealed and reported. A pipe is read
-            to its end first.
+        recover: decode what is left of a damaged or cut file. Lost chunks are concealed and reported, and so is a
+            repaired header. A pipe is read to its end first.
+        max_duration: the most seconds of sound to write. By default a file may give an hour, and 5.3 seconds for each
+            of its bytes and channels, in at most 95 % of the free space of the target. More than that is refused: a
+            small file could claim years of silence.
         progress: called with the seconds of audio decoded so far.
         open_writer: called as (target, sample_rate, channels, num_samples=...): `AudioWriter` or `RawWriter`.
 
@@ -88,7 +95,8 @@ def decompress(
         ValueError: an argument is wrong.
         PresetError: the model that made the file is not known here, or it is damaged.
         WrongModel: the loaded model did not make the file.
-        BitstreamError: the file is damaged; with `recover`, its header is, or no chunk is left.
+        TooLong: there is more sound than `max_duration`, or than is allowed without it.
+        BitstreamError: the file is damaged; with `recover`, its header cannot be repaired, or no chunk is left.
         CodecError: `start` lies after the end of the file, or a file cannot be read or written.
     """
     name = name_of(source)
@@ -97,13 +105,23 @@ def decompress(
         rate, channels = reader.header.sample_rate, reader.header.channels
         time_range = TimeRange.of_seconds(start, end, rate)
         num_samples = time_range.num_samples(reader, name)
+        limit = WorkLimit(reader, target, max_duration)
+        with naming_damage(name):
+            limit.check_claim((num_samples or 0) / rate)
         losses: list[Loss] = []
         blocks = _blocks(reader, codec, time_range, losses if recover else None, name)
         with open_writer(target, rate, channels, num_samples=num_samples) as writer:
-            peak = _write(blocks, writer, progress)
+            peak = _write(_within(limit, blocks, rate, name), writer, progress)
     within = tuple(loss for loss in losses if loss.touches(start, end))
     return DecompressionReport(
-        writer.num_samples / rate, rate, channels, writer.num_samples, writer.clipped, peak, within
+        seconds=writer.num_samples / rate,
+        sample_rate=rate,
+        channels=channels,
+        num_samples=writer.num_samples,
+        clipped=writer.clipped,
+        peak=peak,
+        losses=within,
+        header_repaired=isinstance(reader, bitstream.RecoveringReader) and reader.header_repaired,
     )
 
 
@@ -117,7 +135,21 @@ def _opened(
         _check_config(reader.header, codec)
     audio.check_supported(reader.header.sample_rate, reader.header.channels, name)
     reader.prior = codec.prior
+    if not recover:
+        reader.delay = codec.latency
     return reader, codec
+
+
+def _within(
+    limit: WorkLimit, blocks: Iterator[np.ndarray], sample_rate: int, name: str
+) -> Iterator[np.ndarray]:
+    """Yield blocks of samples as long as the limit allows them."""
+    num_samples = 0
+    for samples in blocks:
+        num_samples += len(samples)
+        with naming_damage(name):
+            limit.check(num_samples / sample_rate)
+        yield samples
 
 
 def _write(blocks: Iterator[np.ndarray], writer: audio.SampleWriter, progress: Progress | None) -> float:

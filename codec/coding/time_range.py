@@ -72,7 +72,7 @@ def last_chunk(header: bitstream.Header, model: StreamingCodec, stop: int) -> in
 
 
 def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Iterator[bitstream.Chunk]:
-    """Return the chunks from number `first` on; without an index, those before are read and dropped.
+    """Return the chunks from number `first` on; without an index, those before are read and not decoded.
 
     Args:
         reader: of the file.
@@ -81,7 +81,7 @@ def chunks_from(reader: bitstream.Reader, first: int, last: int | None) -> Itera
     """
     if first and reader.chunk_offsets is not None:
         reader.seek(first)
-    return (chunk for chunk in reader.chunks(last) if chunk.index >= first)
+    return reader.chunks(last, first)
 
 
 def cut(

@@ -184,7 +184,7 @@ class TestDamage:
         content = damaged.read_bytes()
         damaged.write_bytes(content[:100])
         assert "bad.lam: no chunk" in fails(*command)
-        damaged.write_bytes(content[:10] + b"\xff" + content[11:])
+        damaged.write_bytes(content[:10] + b"\xff\xff" + content[12:-43])
         assert "bad.lam: header at byte 0: checksum" in fails(*command)
         assert target.read_bytes() == b"old"
 

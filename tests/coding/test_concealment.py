@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.coding import file_of, sample_codec, sound_of
+from support.coding import decompressed, file_of, sample_codec, sound_of
 from support.damage import coded, damaged, offsets, recover
 from support.sounds import tone
 from support.streams import Pipe
@@ -24,7 +25,7 @@ from codec.coding.concealment import Loss, show_time
 from codec.coding.decompression import decompress
 from codec.coding.encoder_stream import EncoderStream
 from codec.config import CodecConfig
-from codec.errors import BitstreamError, ChecksumMismatch, CodecError
+from codec.errors import BitstreamError, ChecksumMismatch, CodecError, TooLong
 from codec.presets import samples
 from codec.protocol import StreamingCodec
 from codec.runtime import NumpyCodec
@@ -150,7 +151,7 @@ def test_a_file_without_a_chunk_is_an_error(numpy_codec: NumpyCodec, tmp_path: P
         with pytest.raises(BitstreamError, match="the stream: no chunk is left"):
             recover(data, numpy_codec)
     with pytest.raises(ChecksumMismatch, match="the stream: header at byte 0"):
-        recover(lam[:20] + b"\x05" + lam[21:], numpy_codec)
+        recover(lam[:20] + b"\x05\x05" + lam[22:], numpy_codec)
     with pytest.raises(CodecError):
         decompress(io.BytesIO(lam[:60]), tmp_path / "a.wav", model=numpy_codec, recover=True)
     assert list(tmp_path.iterdir()) == []
@@ -166,8 +167,10 @@ def test_an_absurd_length_is_not_made_of_silence(numpy_codec: NumpyCodec) -> Non
     lam = bytearray(coded(numpy_codec, tone(2.0, 16000), 16000))
     lam[31:39] = (2**47).to_bytes(8, "little")
     lam[39:43] = zlib.crc32(lam[:39]).to_bytes(4, "little")
-    with pytest.raises(BitstreamError, match="is lost, expected at most 24:00:00"):
+    with pytest.raises(TooLong, match=r"the stream: \d+ s of sound in \d+ bytes, expected at most"):
         recover(bytes(lam), numpy_codec)
+    with pytest.raises(BitstreamError, match="is lost, expected at most 24:00:00"):
+        decompressed(io.BytesIO(lam), numpy_codec, recover=True, max_duration=math.inf)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 import shutil
 import threading
@@ -25,7 +26,7 @@ from codec.audio import RawWriter
 from codec.coding.compression import compress
 from codec.coding.decompression import DecompressionReport, decompress
 from codec.coding.encoder_stream import EncoderStream
-from codec.errors import AudioError, BitstreamError, CodecError, PresetError, Truncated, WrongModel
+from codec.errors import AudioError, BitstreamError, CodecError, PresetError, TooLong, Truncated, WrongModel
 from codec.presets import model_id
 from codec.protocol import StreamingCodec
 from codec.runtime import NumpyCodec
@@ -133,17 +134,137 @@ def test_absurd_numbers_of_samples_allocate_nothing(
     assert peak < 20_000_000  # bytes
 
 
-def test_more_or_fewer_frames_than_the_source_had(samples_as_codes: StreamingCodec) -> None:
-    stream = EncoderStream(samples_as_codes, 16000, 1, num_codebooks=32)
-    header = dataclasses.replace(stream.header(None), frames_per_chunk=100)
-    for num_samples in (320, 3190):
-        file = io.BytesIO()
+@pytest.mark.parametrize("opened", (io.BytesIO, Pipe))
+def test_more_frames_than_the_source_had_are_an_error(samples_as_codes: StreamingCodec, opened: Any) -> None:
+    lam = opened(file_of_frames(samples_as_codes, 100, 320))
+    with pytest.raises(BitstreamError, match="100 frames for 320 samples, expected at most 11"):
+        decompress(lam, io.BytesIO(), model=samples_as_codes)
+
+
+@pytest.mark.parametrize("opened", (io.BytesIO, Pipe))
+@pytest.mark.parametrize("num_samples", (3169, 3179, 3180, 3190, 3200))
+def test_a_stream_that_ends_with_the_source_gives_all_its_samples(
+    samples_as_codes: StreamingCodec, opened: Any, num_samples: int
+) -> None:
+    """The decoder lags by 21 samples, for which there are no codes."""
+    sound = sound_of(opened(file_of_frames(samples_as_codes, 100, num_samples)), samples_as_codes)
+    np.testing.assert_array_equal(sound, np.full((num_samples, 1), -1, np.float32))
+
+
+def file_of_frames(model: StreamingCodec, frames: int, num_samples: int) -> bytes:
+    """Return a live file of codes 0."""
+    stream = EncoderStream(model, 16000, 1, num_codebooks=32)
+    file = io.BytesIO()
+    writer = bitstream.Writer(file, dataclasses.replace(stream.header(None), frames_per_chunk=frames))
+    writer.write_chunk(np.zeros((1, frames, 32), int))
+    writer.close(num_samples)
+    return file.getvalue()
+
+
+def silence(model: StreamingCodec, minutes: int, channels: int, *, live: bool) -> bytes:
+    """Return a file of chunks of a minute of silence."""
+    header = bitstream.Header(
+        sample_rate=16000,
+        channels=channels,
+        num_samples=None if live else minutes * 60 * 16000,
+        model_id=model_id(model),
+        num_codebooks=2,
+        bits_per_code=16,
+        frames_per_chunk=30_000,
+        model_sample_rate=16000,
+        hop_length=32,
+        varies=True,
+    )
+    file = io.BytesIO()
+    writer = bitstream.Writer(file, header)
+    for _ in range(minutes):
+        writer.write_chunk(np.zeros((channels, 30_000, 0), int))
+    writer.close(minutes * 60 * 16000)
+    return file.getvalue()
+
+
+class TestLimit:
+    def test_refuses_a_file_for_much_more_than_its_size_lets_expect(
+        self, samples_as_codes: StreamingCodec, tmp_path: Path
+    ) -> None:
+        lam = tmp_path / "bomb.lam"
+        lam.write_bytes(silence(samples_as_codes, 1_000, 8, live=False))
+        target = tmp_path / "bomb.wav"
+        with pytest.raises(TooLong) as error:
+            decompress(lam, target, model=samples_as_codes, open_writer=never_opened)
+        message = str(error.value)
+        assert message.startswith(f"{lam}: 60000 s of sound in {lam.stat().st_size} bytes, expected at most ")
+        assert "--max-duration" in message and "\n" not in message
+        assert list(tmp_path.iterdir()) == [lam]
+
+    @pytest.mark.parametrize("live", (False, True))
+    def test_stops_a_pipe_whose_sound_outgrows_its_bytes_and_removes_the_unfinished_file(
+        self, samples_as_codes: StreamingCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
+    ) -> None:
+        monkeypatch.setattr(bitstream.limits, "ALWAYS_ALLOWED", 20)
+        pipe = Pipe(silence(samples_as_codes, 100, 8, live=live), step=100)
+        with pytest.raises(TooLong, match=r"s of sound in \d+ bytes, expected at most \d+ s; "):
+            decompress(cast(BinaryIO, pipe), tmp_path / "bomb.wav", model=samples_as_codes)
+        assert len(pipe.data) > 100 and list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("piped", (False, True))
+    def test_leaves_space_on_the_disk(
+        self, samples_as_codes: StreamingCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piped: bool
+    ) -> None:
+        data = silence(samples_as_codes, 2, 1, live=piped)
+        disk = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=2_000_000))
+        lam = cast(BinaryIO, Pipe(data) if piped else io.BytesIO(data))
+        with pytest.raises(
+            TooLong, match=r"s of sound take up to .* MB, expected at most 2 MB: 95 % of the free"
+        ):
+            decompress(lam, tmp_path / "a.wav", model=samples_as_codes)
+        assert list(tmp_path.iterdir()) == []
+        decompress(io.BytesIO(data), tmp_path / "a.wav", model=samples_as_codes, max_duration=120)
+        decompress(io.BytesIO(data), tmp_path / "a.mp3", model=samples_as_codes, end=100)  # takes less
+
+    @pytest.mark.parametrize("opened", (io.BytesIO, Pipe))
+    def test_is_what_the_caller_says(self, samples_as_codes: StreamingCodec, opened: Any) -> None:
+        lam = compressed(wav_of(tone(1.5, 16000), 16000), samples_as_codes, 32)
+        for most in (1.5, 1e6, math.inf):
+            report = decompress(opened(lam), io.BytesIO(), model=samples_as_codes, max_duration=most)
+            assert report.seconds == 1.5
+        with pytest.raises(TooLong, match=r"the stream: more than 1.4 s of sound"):
+            decompress(opened(lam), io.BytesIO(), model=samples_as_codes, max_duration=1.4)
+        part = decompress(opened(lam), io.BytesIO(), model=samples_as_codes, max_duration=1, end=0.75)
+        assert part.seconds == 0.75
+
+    @pytest.mark.parametrize("most", (0, -1.0, math.nan))
+    def test_must_be_a_positive_number(self, samples_as_codes: StreamingCodec, most: float) -> None:
+        lam = compressed(wav_of(tone(0.5, 16000), 16000), samples_as_codes, 32)
+        with pytest.raises(ValueError, match="`max_duration` must be a positive number of seconds"):
+            decompress(io.BytesIO(lam), io.BytesIO(), model=samples_as_codes, max_duration=most)
+
+    @pytest.mark.parametrize("channels", (1, 8))
+    def test_allows_hours_of_silence_in_a_recording(
+        self, samples_as_codes: StreamingCodec, channels: int
+    ) -> None:
+        """Of three hours, three seconds are not silent. The chunks are those that `compress` writes."""
+        header = dataclasses.replace(
+            EncoderStream(samples_as_codes, 16000, channels, num_codebooks=32).header(None),
+            varies=True,
+            frames_per_chunk=500,
+        )
+        file, length = io.BytesIO(), 3 * 3_600
         writer = bitstream.Writer(file, header)
-        writer.write_chunk(np.zeros((1, 100, 32), int))
-        writer.close(num_samples)
-        pipe = cast(BinaryIO, Pipe(file.getvalue()))
-        with pytest.raises(BitstreamError, match=f"codes of about .* samples, expected {num_samples}"):
-            decompress(pipe, io.BytesIO(), model=samples_as_codes)
+        for second in range(length):
+            writer.write_chunk(np.zeros((channels, 500, 32 if second % 3_600 == 1_800 else 0), int))
+        writer.write_chunk(np.zeros((channels, 1, 0), int))
+        writer.close(length * 16000)
+        report = decompress(
+            io.BytesIO(file.getvalue()), io.BytesIO(), model=samples_as_codes, start=length - 1.0
+        )
+        assert report.seconds == 1
+        assert bitstream.plausible_seconds(len(file.getvalue()), channels) > length
+
+
+def never_opened(*_: object, **__: object) -> Any:
+    raise AssertionError("nothing is written")
 
 
 def test_a_failure_overwrites_nothing(samples_as_codes: StreamingCodec, tmp_path: Path) -> None:
