@@ -122,7 +122,8 @@ class _Spectrum:
         config = self.config
         fine = self.part.run(self.layers.coarse, latents, config.latent_dim)
         numbers = self._frame_numbers(fine)
-        noise = self.function.table("noise", noise_table(config.noise_channels)).take(numbers)
+        # As float32, since the pitch is chosen from what the network makes of it.
+        noise = self.function.constant(noise_table(config.noise_channels), "noise").take(numbers)
         fine = fine + self.part.dense(noise, self.layers.noise)
         fine = self.part.run(self.layers.fine, fine, config.decoder_fine_width)
         energies, low_bins, phase_unknown = self._paths(latents)

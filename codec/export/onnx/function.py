@@ -67,11 +67,11 @@ class Function(Graph):
 
     def table(self, name: str, array: np.ndarray) -> Value:
         """Store an array that is never int8; as float16 unless a number is too large for it."""
-        array = np.asarray(array)
-        half = array.astype(np.float16) if self.stored_weights != "float32" else array
-        if half.dtype == np.float16 and np.isfinite(half).all():
-            return self.constant(half, name).cast("float32")
-        return self.constant(array.astype(np.float32), name)
+        with np.errstate(over="ignore"):
+            half = np.asarray(array).astype(np.float16)
+        if self.stored_weights == "float32" or not np.isfinite(half).all():
+            return self.constant(np.asarray(array).astype(np.float32), name)
+        return self.constant(half, name).cast("float32")
 
     def model(self, facts: Mapping[str, object]) -> ModelProto:
         """Return the finished model; facts are stored in it as text."""
