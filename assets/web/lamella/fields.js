@@ -195,6 +195,23 @@ export function crc32(data, before = 0) {
   return ~crc >>> 0;
 }
 
+/**
+ * Compute the CRC-32 of the bytes up to each place.
+ * @param {Uint8Array} bytes
+ * @param {Uint32Array} sums [place], known up to `start`, and extended to `end`
+ * @param {number} start
+ * @param {number} end
+ */
+export function extendSums(bytes, sums, start, end) {
+  const table = TABLES[0];
+  let crc = ~sums[start];
+  for (let place = start; place < end; place++) {
+    crc = table[(crc ^ bytes[place]) & 0xff] ^ (crc >>> 8);
+    sums[place + 1] = ~crc;
+  }
+  return end;
+}
+
 function crcTables() {
   const first = new Int32Array(256).map((_, byte) => {
     let value = byte;

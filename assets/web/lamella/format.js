@@ -1,7 +1,7 @@
 /**
  * The layout of a .lam file, version 1, as drawn at the top of `codec/bitstream/format.py`.
  *
- *     stream   header | chunk 0 | chunk 1 | .. | chunk n-1 | trailer
+ *     stream   header | chunk 0 | chunk 1 | .. | chunk n-1 | trailer | copy of the header, not in all streams
  */
 
 import { BitstreamError, Truncated, UnsupportedVersion, WrongModel } from "./errors.js";
@@ -17,6 +17,7 @@ export const FLAG_VARIES = 1; // chunks may have fewer codebooks
 export const MAX_SAMPLES = 2 ** 48; // in a channel
 export const MAX_BITS_PER_CODE = 16;
 export const MIN_CHUNK = 6; // bytes
+export const COPY_FROM = 1024; // bytes before the trailer from which on a stream ends with a copy of its header
 
 const MAX_CODES_PER_CHUNK = 2 ** 20;
 const MAX_SECONDS_PER_CHUNK = 60;

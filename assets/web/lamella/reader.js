@@ -14,7 +14,7 @@ import {
 } from "./format.js";
 import { packedSize, unpack } from "./packing.js";
 import { checkPrior } from "./prior.js";
-import { Index, findTrailer, readTrailer } from "./trailer.js";
+import { Index, checkCopy, findTrailer, readTrailer } from "./trailer.js";
 
 /** @typedef {import("./format.js").Header} Header */
 /** @typedef {import("./format.js").StoredChunk} StoredChunk */
@@ -32,12 +32,14 @@ export class Reader {
    */
   constructor(bytes, { whole = true } = {}) {
     this.source = new ByteReader(bytes);
-    this.header = readHeader(this.source.readUpTo(HEADER_BYTES));
+    this.header = this.readHeader();
+    this.source.position = HEADER_BYTES;
     /** Source samples in a channel; null until the end of a stream whose header does not have them. */
     this.numSamples = this.header.numSamples;
     /** @type {number[] | null} first byte of each chunk; null without an index */
     this.chunkOffsets = null;
-    this.trailerOffset = 0; // bytes; valid if there are chunkOffsets
+    /** @type {Trailer | null} if there are chunkOffsets */
+    this.trailer = null;
     this.nextChunk = 0;
     this.nextFrame = 0;
     this.index = new Index();
@@ -71,6 +73,11 @@ export class Reader {
     this.finished = false;
   }
 
+  /** Read the header at the start of the stream. */
+  readHeader() {
+    return readHeader(this.source.readUpTo(HEADER_BYTES));
+  }
+
   /**
    * Read the next chunk; return null if the trailer is there instead.
    * @returns {StoredChunk | null}
@@ -95,13 +102,13 @@ export class Reader {
     this.checkSize(size, frames * codebooks, where);
     const fields = source.bytes.subarray(start, source.position);
     const storedCrc = view(source.readExactly(CRC_BYTES, where)).getUint32(0, true);
+    this.checkEnd(index, source.position + size, where);
     const payload = source.readExactly(size, where);
     this.nextChunk = index + 1;
     this.nextFrame = startFrame + header.framesPerChunk;
     this.index.add(source.position - start);
     compareCrc(storedCrc, chunkCrc(index, fields, payload), where);
     this.nextFrame = startFrame + frames;
-    this.checkEnd(index, where);
     if (coding !== PACKED && coding !== RANGE_CODED) {
       throw new UnsupportedVersion(
         `${where}: coding ${coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)`,
@@ -160,45 +167,58 @@ export class Reader {
   }
 
   /**
-   * Check that the chunk just read ends where the index says.
+   * Check that a chunk ends where the index says.
    * @param {number} index of the chunk
+   * @param {number} end
    * @param {string} where
    */
-  checkEnd(index, where) {
+  checkEnd(index, end, where) {
     if (!this.chunkOffsets) return;
-    const end = this.chunkOffsets[index + 1] ?? this.trailerOffset;
-    if (this.source.position !== end) {
-      throw new BitstreamError(`${where}: ends at byte ${this.source.position}, expected ${end} as in the index`);
+    const expected = this.chunkOffsets[index + 1] ?? this.trailer?.offset;
+    if (end !== expected) {
+      throw new BitstreamError(`${where}: ends at byte ${end}, expected ${expected} as in the index`);
     }
   }
 
   /**
-   * Check the trailer, whose first byte was read at `start`, against all chunks before it.
+   * Check the trailer, whose first byte was read at `start`, against all chunks before it; then the copy.
    * @param {number} start
    */
   finish(start) {
     const where = `trailer at byte ${start}`;
-    if (!this.chunkOffsets) {
-      const trailer = readTrailer(this.source, start, this.index.sizes.length);
-      if (!this.index.sizes.every((byte, place) => byte === trailer.sizes[place])) {
+    const trailer = this.trailer ?? readTrailer(this.source, start, this.index.sizes.length);
+    if (!this.trailer) {
+      const same = this.index.sizes.every((byte, place) => byte === trailer.sizes[place]);
+      if (!same) {
         throw new BitstreamError(`${where}: the index does not give the sizes of the ${this.nextChunk} chunks`);
       }
       this.setNumSamples(trailer, this.nextFrame);
-    } else if (start !== this.trailerOffset) {
+    } else if (start !== trailer.offset) {
       throw new BitstreamError(`${where}: expected chunk ${this.nextChunk} there, as in the index`);
     } else if (this.tooFew(this.numSamples ?? 0, this.nextFrame)) {
       throw new BitstreamError(`${where}: ${tooFewFrames(this.header, this.numSamples ?? 0, this.nextFrame)}`);
     }
     this.finished = true;
+    if (trailer.hasCopy) this.checkCopy(trailer.end);
+  }
+
+  /**
+   * Check the copy of the header.
+   * @param {number} offset its first byte in the stream
+   */
+  checkCopy(offset) {
+    this.source.position = offset;
+    checkCopy(this.source, this.header);
   }
 
   /** Set index and number of samples from the trailer at the end of the file, if a valid one is there. */
   readIndex() {
     const trailer = findTrailer(this.source.bytes);
     if (!trailer || (!trailer.sizes.length && trailer.offset > HEADER_BYTES)) return;
-    this.chunkOffsets = trailer.chunkOffsets();
-    this.trailerOffset = trailer.offset;
-    this.setNumSamples(trailer, this.chunkOffsets.length * this.header.framesPerChunk);
+    const offsets = trailer.chunkOffsets();
+    this.setNumSamples(trailer, offsets.length * this.header.framesPerChunk);
+    this.chunkOffsets = offsets;
+    this.trailer = trailer;
   }
 
   /**
@@ -256,6 +276,7 @@ export class StreamReader {
       } catch (error) {
         if (!(error instanceof Truncated) || ended) throw error;
         source.position = start;
+        reader.finished = false;
         return;
       }
     }

@@ -28,9 +28,7 @@ const MOST_LOST = 86_400; // seconds lost in one place; a file that claims more 
 
 /** Takes the bytes of a file and gives its chunks. */
 export class Recording {
-  /** @param {{missing?: number, budget?: number}} limits of the search for chunks in a damaged file */
-  constructor(limits = {}) {
-    this.limits = limits;
+  constructor() {
     /** @type {Header | null} */
     this.header = null;
     /** @type {number | null} source samples in a channel */
@@ -209,7 +207,7 @@ export class Recording {
   /** Read the intact chunks of the whole file, which is damaged. */
   recover() {
     try {
-      const reader = new RecoveringReader(this.bytes(), this.limits);
+      const reader = new RecoveringReader(this.bytes());
       this.header = reader.header;
       this.chunks = [];
       this.places.clear();

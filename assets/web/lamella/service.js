@@ -101,9 +101,9 @@ export class Service {
     return { manifest: model.manifest, bitrates: model.bitrates };
   }
 
-  /** @param {{file: number, limits?: {missing?: number, budget?: number}}} params */
-  async onopen({ file, limits }) {
-    const recording = new Recording(limits);
+  /** @param {{file: number}} params */
+  async onopen({ file }) {
+    const recording = new Recording();
     this.files.set(file, { recording, model: null });
     const header = await recording.whenHeader();
     const model = await this.find(header);

@@ -1,14 +1,16 @@
-/** The trailer at the end of a stream, which holds the sizes of all chunks and the number of samples. */
+/** The trailer of a stream, which holds the sizes of all chunks and the number of samples, and the header's copy. */
 
 import { BitstreamError, ChecksumMismatch } from "./errors.js";
 import { checkCrc, joined, uint32, uint64, varint, varints, view, withCrc } from "./fields.js";
-import { HEADER_BYTES, MAX_SAMPLES, MIN_CHUNK } from "./format.js";
+import { COPY_FROM, HEADER_BYTES, MAX_SAMPLES, MIN_CHUNK, headerBytes } from "./format.js";
 
 /** @typedef {import("./fields.js").ByteReader} ByteReader */
+/** @typedef {import("./format.js").Header} Header */
 
 export const MAX_INDEX = 2 ** 20; // bytes
 
 const FOOTER_BYTES = 16; // num_samples, size of the index, CRC-32
+const COPY_FOLLOWS = 2 ** 31; // added to the size of the index if a copy of the header follows the trailer
 
 /** The index of a trailer, built chunk by chunk: the sizes as varints, none once they would take more than MAX_INDEX. */
 export class Index {
@@ -43,6 +45,8 @@ export class Trailer {
     /** @type {number} one beyond the limit stays a bigint, so that a message shows all its digits */
     this.numSamples = numSamples > MAX_SAMPLES ? /** @type {any} */ (numSamples) : Number(numSamples);
     this.where = `trailer at byte ${offset}`;
+    this.end = offset + data.length; // the first byte after it
+    this.hasCopy = view(data).getUint32(data.length - 8, true) >= COPY_FOLLOWS;
   }
 
   /** Return the first byte of each chunk; throw BitstreamError unless the chunks fill the stream. */
@@ -64,13 +68,17 @@ export class Trailer {
 }
 
 /**
- * Return the bytes that end a stream.
- * @param {Index} index
- * @param {number} numSamples
+ * Return the bytes that end a stream: the trailer, and the copy of the header unless the stream is very short.
+ * @param {Index} index of all chunks
+ * @param {number} numSamples source samples in a channel
+ * @param {Header} header of the stream
+ * @param {number} size bytes of the header and the chunks
  */
-export function trailerBytes(index, numSamples) {
+export function ending(index, numSamples, header, size) {
+  const copy = size >= COPY_FROM ? headerBytes(header) : new Uint8Array(0);
   const sizes = Uint8Array.from(index.sizes);
-  return withCrc(joined(Uint8Array.of(0), sizes, uint64(numSamples), uint32(sizes.length)));
+  const indexSize = sizes.length + (copy.length ? COPY_FOLLOWS : 0);
+  return joined(withCrc(joined(Uint8Array.of(0), sizes, uint64(numSamples), uint32(indexSize))), copy);
 }
 
 /**
@@ -87,15 +95,42 @@ export function readTrailer(source, offset, indexSize) {
 }
 
 /**
+ * Read the copy of the header; throw a BitstreamError unless it is there and equal to the header.
+ * @param {ByteReader} source
+ * @param {Header} header
+ */
+export function checkCopy(source, header) {
+  const where = `copy of the header at byte ${source.position}`;
+  const copy = source.readExactly(HEADER_BYTES, where);
+  const expected = headerBytes(header);
+  if (copy.some((byte, place) => byte !== expected[place])) {
+    throw new ChecksumMismatch(`${where}: damaged, expected the ${HEADER_BYTES} bytes of the header`);
+  }
+}
+
+/**
  * Read the trailer at the end of a file; return null if no valid one is there.
  * @param {Uint8Array} bytes the whole file
  */
 export function findTrailer(bytes) {
-  if (bytes.length - HEADER_BYTES <= FOOTER_BYTES) return null;
-  const size = 1 + view(bytes).getUint32(bytes.length - 8, true) + FOOTER_BYTES;
-  const offset = bytes.length - size;
+  for (const copySize of [HEADER_BYTES, 0]) {
+    const trailer = trailerBefore(bytes, bytes.length - copySize);
+    if (trailer && trailer.hasCopy === copySize > 0) return trailer;
+  }
+  return null;
+}
+
+/**
+ * Return the trailer that ends at a byte of the file; null if it is not valid.
+ * @param {Uint8Array} bytes
+ * @param {number} end
+ */
+function trailerBefore(bytes, end) {
+  if (end - HEADER_BYTES <= FOOTER_BYTES) return null;
+  const size = 1 + (view(bytes).getUint32(end - 8, true) % COPY_FOLLOWS) + FOOTER_BYTES;
+  const offset = end - size;
   if (size > 1 + MAX_INDEX + FOOTER_BYTES || offset < HEADER_BYTES || bytes[offset] !== 0) return null;
-  const data = bytes.subarray(offset);
+  const data = bytes.subarray(offset, end);
   try {
     checkCrc(data, "trailer");
   } catch (error) {

@@ -3,6 +3,7 @@
 import { joined, varint } from "./fields.js";
 import {
   FEWER_CODEBOOKS,
+  HEADER_BYTES,
   MAX_SAMPLES,
   PACKED,
   RANGE_CODED,
@@ -15,7 +16,7 @@ import {
 } from "./format.js";
 import { pack } from "./packing.js";
 import { checkPrior } from "./prior.js";
-import { Index, trailerBytes } from "./trailer.js";
+import { Index, ending } from "./trailer.js";
 
 /** @typedef {import("./format.js").Header} Header */
 /** @typedef {import("./prior.js").Prior} Prior */
@@ -31,6 +32,7 @@ export class Writer {
     if (prior) checkPrior(header, prior);
     this.prior = prior;
     this.numFrames = 0; // written so far
+    this.size = HEADER_BYTES; // bytes written so far
     this.index = new Index();
   }
 
@@ -59,12 +61,13 @@ export class Writer {
         : joined(varint(frames * 4 + FEWER_CODEBOOKS), varint(codebooks * 2 + coding));
     const data = chunkBytes(this.numFrames / framesPerChunk, joined(tag, varint(payload.length)), payload);
     this.numFrames += frames;
+    this.size += data.length;
     this.index.add(data.length);
     return data;
   }
 
   /**
-   * Return the trailer.
+   * Return the trailer, with a copy of the header unless the file is very short.
    * @param {number} numSamples source samples in a channel
    */
   finish(numSamples) {
@@ -74,7 +77,7 @@ export class Writer {
     }
     checkRange("num_samples", numSamples, 0, MAX_SAMPLES);
     if (numFrames < framesFor(header, numSamples)) throw new RangeError(tooFewFrames(header, numSamples, numFrames));
-    return trailerBytes(this.index, numSamples);
+    return ending(this.index, numSamples, header, this.size);
   }
 
   /**
