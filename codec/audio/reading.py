@@ -5,30 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Self
 
 from codec.audio.blocks import Block, check_finite, check_supported
-from codec.audio.sndfile import SndfileSource
+from codec.audio.joined import SampleSource, open_parts
 from codec.audio.wav import RAW, PcmSource, open_wav
 from codec.errors import AudioError
 from codec.files import PathLike, name_of, naming_damage, reading, temporary_copy
-
-
-class SampleSource(Protocol):
-    """A decoder that a reader takes its samples from.
-
-    Attributes:
-        sample_rate: Hz.
-        channels: number of channels.
-        num_samples: samples in a channel; None while only the end of the file shows it.
-    """
-
-    sample_rate: int
-    channels: int
-    num_samples: int | None
-
-    def read(self, count: int) -> Block:
-        """Return the next `count` samples, fewer only at the end."""
 
 
 class SampleReader:
@@ -84,7 +67,7 @@ class SampleReader:
 
 
 class AudioReader(SampleReader):
-    """Read a sound file of any format that libsndfile supports.
+    """Read a sound file of any format that libsndfile supports, or FFmpeg if PyAV is installed.
 
     Args:
         source: a path, or a binary stream such as a pipe.
@@ -103,7 +86,7 @@ class AudioReader(SampleReader):
             wav, header = open_wav(file, name)
             if not header:
                 raise AudioError(f"{name}: is empty, expected a sound file")
-            decoder: SampleSource = wav or SndfileSource(_rewound(file, start, header, stack), name, stack)
+            decoder = wav or open_parts(_rewound(file, start, header, stack), name, stack)
             super().__init__(decoder, name, stack.pop_all())
 
 
@@ -126,7 +109,7 @@ class RawReader(SampleReader):
 
 
 def _rewound(file: BinaryIO, start: int | None, header: bytes, stack: contextlib.ExitStack) -> BinaryIO:
-    """Return a file that libsndfile can seek in and whose first byte begins the sound.
+    """Return a file that can seek and whose first byte begins the sound.
 
     Args:
         file: the file, of which `header` was read already.

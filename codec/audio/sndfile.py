@@ -1,7 +1,7 @@
 """Read and write sound files of any format through libsndfile, with the errors that it does not report.
 
-libsndfile reads a truncated Ogg or MP3 file as a shorter one. It stops early in an MP3 file whose length it could only
-guess. It cannot pass an exception from a Python file object through its C code.
+libsndfile reads a truncated file as a shorter one. It stops early in an MP3 file whose length it could only guess. It
+cannot pass an exception from a Python file object through its C code, and its MP3 decoder prints to standard error.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from codec.audio.wav import to_integers
+from codec.audio.parts import Part, PartFile
+from codec.audio.silence import SilentStandardError
+from codec.audio.wav import MAX_DATA, to_integers
 from codec.errors import AudioError
 from codec.files import PathLike, replacing
 
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
+SIZED = ("WAV", "WAVEX", "AIFF", "AU")  # containers with sizes of 32 bits
+SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 INTEGER_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's names of encodings
-MP3_TAIL = 16_384  # bytes that may follow the last frame of an MP3: tags
+_SILENT = SilentStandardError()
 FORMATS = {  # ending -> libsndfile's format and the default encoding
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
@@ -39,87 +43,61 @@ FORMATS = {  # ending -> libsndfile's format and the default encoding
 }
 
 
+class NotRecognized(AudioError):
+    """A file that libsndfile does not read."""
+
+
 class SndfileSource:
     """Read samples through libsndfile.
 
     Args:
         file: a file that can seek, at its first byte.
+        part: the part of the file to read.
         name: the file's name for messages.
         stack: closes what is opened here.
+
+    Raises:
+        NotRecognized: libsndfile does not read it.
     """
 
-    def __init__(self, file: BinaryIO, name: str, stack: contextlib.ExitStack) -> None:
-        self._file, self._name, self._position = _CallbackFile(file), name, 0
-        _check_ogg_end(file, name)
-        self._estimated = _is_estimated(file)
+    def __init__(self, file: BinaryIO, part: Part, name: str, stack: contextlib.ExitStack) -> None:
+        counted = part.num_samples is not None
+        self._file, self._name, self._position = _CallbackFile(PartFile(file, part.ranges, counted)), name, 0
+        self._quiet: contextlib.AbstractContextManager[None] = (
+            _SILENT if part.is_mpeg else contextlib.nullcontext()
+        )
         try:
-            self._sound = stack.enter_context(soundfile.SoundFile(self._file))
+            with self._quiet:
+                self._sound = stack.enter_context(soundfile.SoundFile(self._file))
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
-            raise AudioError(f"{name}: not a sound file that can be read ({_message(error)})") from error
+            raise NotRecognized(f"{name}: not a sound file that can be read ({_message(error)})") from error
+        self._file.raise_kept()
         # soundfile seeks after each read, which fails in a FLAC file without a length.
         self._sound.seekable = lambda: False
         self.sample_rate, self.channels = self._sound.samplerate, self._sound.channels
-        known = not self._estimated and self._sound.frames < UNKNOWN_FRAMES
-        self.num_samples: int | None = self._sound.frames if known else None
+        known = self._sound.frames < UNKNOWN_FRAMES
+        self.num_samples: int | None = part.num_samples if counted else self._sound.frames if known else None
 
     def read(self, count: int) -> np.ndarray:
         """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
         try:
-            block: np.ndarray = self._sound.read(count, dtype="float32", always_2d=True)
+            with self._quiet:
+                block: np.ndarray = self._sound.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
             where = f"between samples {self._position} and {self._position + count}"
             raise AudioError(f"{self._name}: damaged or truncated {where} ({_message(error)})") from error
         self._file.raise_kept()
         self._position += len(block)
-        if len(block) < count:
-            self._check_end()
-        return block
-
-    def _check_end(self) -> None:
-        """Raise AudioError if the samples ended before the file's length or before its last bytes."""
-        if self.num_samples is not None and self._position < self.num_samples:
+        if len(block) < count and self.num_samples is not None and self._position < self.num_samples:
             ending = f"ends after sample {self._position}, expected {self.num_samples} samples"
             raise AudioError(f"{self._name}: truncated: {ending}")
-        if not self._estimated:
-            return
-        here = self._file.tell()
-        self._file.seek(0, os.SEEK_END)
-        rest = self._file.tell() - here
-        self._file.seek(here)
-        if rest > MP3_TAIL:  # libsndfile stops where it estimated the end to be
-            raise AudioError(f"{self._name}: MP3 without a length; convert it to WAV or FLAC first")
+        return block
 
 
 def _message(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).strip().rstrip(".").removeprefix("Error : ")
-
-
-def _check_ogg_end(file: BinaryIO, name: str) -> None:
-    """Raise AudioError for a truncated Ogg file: its last page lacks flag 4, end of stream (RFC 3533)."""
-    if file.read(4) == b"OggS":
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))  # a page has at most 65,307 bytes
-        tail = file.read()
-        page = tail[max(0, tail.rfind(b"OggS\0")) :]
-        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
-        if len(page) < 27 + len(segments) + sum(segments) or not page[5] & 4:
-            raise AudioError(f"{name}: truncated: the last Ogg page is missing")
-    file.seek(0)
-
-
-def _is_estimated(file: BinaryIO) -> bool:
-    """Return True for an MP3 file without a Xing, Info or VBRI frame, whose length libsndfile can only estimate."""
-    head = file.read(10)
-    if head[:3] == b"ID3" and len(head) == 10:
-        size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-        file.seek(10 + size)
-        head = file.read(2)
-    start = head[:2]
-    head += file.read(4096)
-    file.seek(0)
-    is_mp3 = len(start) == 2 and start[0] == 0xFF and start[1] & 0xE6 in (0xE2, 0xE4)  # sync, layer III or II
-    return is_mp3 and not any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
 
 
 class SndfileSink:
@@ -130,6 +108,7 @@ class SndfileSink:
         sample_rate: Hz.
         channels: number of channels.
         subtype: libsndfile's name of the encoding; None for the format's default.
+        num_samples: samples in a channel that will be written; None if unknown.
         stack: finishes the file and puts it in its place.
 
     Raises:
@@ -143,10 +122,19 @@ class SndfileSink:
         sample_rate: int,
         channels: int,
         subtype: str | None,
+        num_samples: int | None,
         stack: contextlib.ExitStack,
     ) -> None:
         self._name, self._is_empty = os.fspath(path), True
         container, subtype = _format_of(path, subtype)
+        if container == "WAV" and (num_samples or 0) * channels * SAMPLE_BYTES.get(subtype, 8) > MAX_DATA:
+            container = "RF64"
+        unsupported = AudioError(
+            f"{self._name}: {container} ({subtype}) cannot hold {channels} channels at {sample_rate} Hz; "
+            "WAV holds all that is supported"
+        )
+        if container == "FLAC" and sample_rate > 65_535 and sample_rate % 10:
+            raise unsupported  # libsndfile would fail at the first sample
         temporary = stack.enter_context(replacing(path))
         self._file = _CallbackFile(stack.enter_context(open(temporary, "wb+")))  # noqa: SIM115
         try:
@@ -155,10 +143,7 @@ class SndfileSink:
             )
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
-            raise AudioError(
-                f"{self._name}: {container} ({subtype}) cannot hold {channels} channels at {sample_rate} Hz; "
-                "WAV and FLAC hold all that is supported"
-            ) from error
+            raise unsupported from error
         stack.callback(self._close)
 
     def write(self, samples: np.ndarray) -> None:
@@ -171,6 +156,10 @@ class SndfileSink:
             self._file.raise_kept()
             raise OSError(errno.EIO, str(error) or "libsndfile wrote fewer samples than given") from error
         self._file.raise_kept()
+        if self._sound.format in SIZED and self._file.tell() > MAX_DATA:
+            raise AudioError(
+                f"{self._name}: {self._sound.format} holds at most 4 GiB; write .w64, .caf or .flac"
+            )
 
     def _rounded(self, samples: np.ndarray) -> np.ndarray:
         """Return integer samples in the upper bits of int32, since libsndfile would round floats down."""
@@ -210,33 +199,38 @@ def _empty_flac(sound: soundfile.SoundFile) -> bytes:
 class _CallbackFile:
     """A file for libsndfile, which reads and writes it by callbacks. Exceptions cannot pass through its C code.
 
-    An OSError is kept, and raised by `raise_kept` when libsndfile has returned. A damaged sound file can make
-    libsndfile seek to a negative position; that is ignored, and libsndfile sees that the position did not change.
+    An exception is kept, and raised by `raise_kept` when libsndfile has returned. A damaged sound file can make
+    libsndfile seek to a negative or huge position; that is ignored, and libsndfile sees that the position did not
+    change.
     """
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self.tell = file.tell
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
+        self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._file.seek(offset, whence)
+        with contextlib.suppress(ValueError, OverflowError):
+            self._guarded(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        position = self._guarded(self._file.tell)
+        self._position = self._position if position is None else position
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
         return self._guarded(self._file.readinto, buffer) or 0
 
-    def read(self, size: int) -> bytes:  # for file objects without `readinto`
-        return self._guarded(self._file.read, size) or b""
-
     def write(self, data: bytes) -> int:
         return self._guarded(self._file.write, data) or 0
 
-    def _guarded(self, operation: Callable[[Any], Any], argument: Any) -> Any:
+    def _guarded(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return operation(argument)
-        except OSError as error:
-            self._error = error
+            return operation(*arguments)
+        except (ValueError, OverflowError):
+            raise
+        except BaseException as error:  # also KeyboardInterrupt, which would be lost in C code
+            self._error = self._error or error
             return None
 
     def raise_kept(self) -> None:

@@ -8,7 +8,7 @@ A WAV file, all integers little-endian:
     "data" size:4  samples, channels interleaved
 
 Programs that write to a pipe do not know the sizes: ffmpeg writes 0xFFFFFFFF, sox 0x7FFFF000, others 0. The samples
-then reach to the end of the stream.
+then reach to the end of the stream. RF64 (EBU Tech 3306) has larger sizes in a chunk "ds64" before the others.
 
 Sources: Multimedia Programming Interface and Data Specifications (IBM and Microsoft 1991); RFC 2361 for the tags.
 """
@@ -27,6 +27,7 @@ from codec.errors import AudioError
 from codec.files import CountedFile, read_up_to
 
 UNKNOWN_SIZE = 0xFFFFFFFF
+MAX_DATA = UNKNOWN_SIZE - 4096  # bytes of samples in a WAV file, with room for the other chunks
 STREAMING_SIZES = (0x7FFFF000, 0x7FFFFFFF, 0x80000000, UNKNOWN_SIZE)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MAX_CHUNK = 1 << 20  # bytes of a chunk before the samples; libsndfile reads files with larger ones
@@ -111,6 +112,8 @@ class PcmSource:
         channels: number of channels.
         name: the file's name for messages.
         num_samples: samples in a channel; None while only the end of the file shows it.
+        start: the first bytes of the samples, if they were already read from the file.
+        padding: bytes after the samples, before the next chunk of a WAV file; None if it is not WAV or has no more.
     """
 
     def __init__(
@@ -121,18 +124,24 @@ class PcmSource:
         channels: int,
         name: str,
         num_samples: int | None = None,
+        start: bytes = b"",
+        padding: int | None = None,
     ) -> None:
         self.sample_rate, self.channels = sample_rate, channels
-        self.num_samples = num_samples
+        self.num_samples, self._start, self._padding = num_samples, start, padding
         self._file, self._encoding, self._name = file, encoding, name
         self._position = 0
 
     def read(self, count: int) -> np.ndarray:
         """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
+        if self._position == self.num_samples and self._padding is not None:
+            self._check_last()
         if self.num_samples is not None:
             count = min(count, self.num_samples - self._position)
         frame = self._encoding.size * self.channels
-        data = read_up_to(self._file, count * frame)
+        data = self._start[: count * frame]
+        self._start = self._start[len(data) :]
+        data += read_up_to(self._file, count * frame - len(data))
         self._position += len(data) // frame
         if len(data) % frame or (self.num_samples is not None and len(data) < count * frame):
             expected = "whole samples" if self.num_samples is None else f"{self.num_samples} samples"
@@ -140,6 +149,21 @@ class PcmSource:
                 f"{self._name}: truncated: ends after sample {self._position}, expected {expected}"
             )
         return self._encoding.unpack(data, self.channels)
+
+    def _check_last(self) -> None:
+        """Raise AudioError if another WAV file follows."""
+        read_up_to(self._file, self._padding or 0)
+        self._padding = None
+        for _ in range(MAX_CHUNKS):
+            head = read_up_to(self._file, 8)
+            if head[:4] == b"RIFF":
+                raise AudioError(
+                    f"{self._name}: another WAV file follows after sample {self._position}; split it first"
+                )
+            size = int.from_bytes(head[4:], "little")
+            if len(head) < 8 or size > MAX_CHUNK:
+                return
+            read_up_to(self._file, size + size % 2)
 
 
 class PcmSink:
@@ -176,6 +200,7 @@ class _WavHeader(NamedTuple):
 
     data_size: bytes of the samples, as stated in the data chunk.
     riff_size: bytes from the first sample to the end of the file, as the RIFF chunk states them.
+    start: the first bytes of the samples, read where no size is stated.
     """
 
     encoding: Encoding
@@ -183,6 +208,7 @@ class _WavHeader(NamedTuple):
     channels: int
     data_size: int
     riff_size: int
+    start: bytes
 
 
 def open_wav(file: BinaryIO, name: str) -> tuple[PcmSource | None, bytes]:
@@ -203,7 +229,12 @@ def open_wav(file: BinaryIO, name: str) -> tuple[PcmSource | None, bytes]:
     if header is None:
         return None, bytes(recording.recorded)
     num_samples = _count_samples(file, header, name)
-    source = PcmSource(file, header.encoding, header.sample_rate, header.channels, name, num_samples)
+    padding = None
+    if num_samples is not None and header.data_size and not _is_streamed(header):
+        padding = header.data_size % (header.encoding.size * header.channels) + header.data_size % 2
+    source = PcmSource(
+        file, header.encoding, header.sample_rate, header.channels, name, num_samples, header.start, padding
+    )
     return source, bytes(recording.recorded)
 
 
@@ -217,7 +248,7 @@ def _read_header(file: _RecordingFile) -> _WavHeader | None:
         name, size = head[:4], int.from_bytes(head[4:], "little")
         if name == b"data" and layout is not None:
             riff_size = int.from_bytes(riff[4:8], "little") + 8 - len(file.recorded)
-            return _WavHeader(*layout, size, riff_size)
+            return _WavHeader(*layout, size, riff_size, b"" if size else file.read(8))
         if len(head) < 8 or name == b"data" or size > MAX_CHUNK:
             return None
         body = file.read(size + size % 2)
@@ -244,21 +275,28 @@ def _count_samples(file: BinaryIO, header: _WavHeader, name: str) -> int | None:
     frame = header.encoding.size * header.channels
     rest = _remaining_bytes(file)
     if _is_streamed(header):
-        return None if rest is None else rest // frame
+        return None if rest is None else (len(header.start) + rest) // frame
     stated = header.data_size // frame
     if rest is not None and rest < header.data_size:
         raise AudioError(f"{name}: truncated: holds {rest // frame} samples, expected {stated}")
+    if rest is not None and rest - header.data_size > UNKNOWN_SIZE:
+        raise AudioError(
+            f"{name}: holds {rest} bytes of samples, but states {header.data_size}, expected RF64"
+        )
     return stated
 
 
 def _is_streamed(header: _WavHeader) -> bool:
     """Return True if the program that wrote the header did not know the size of the data.
 
-    Some programs write a size of 0 then; it is a true 0 if the RIFF chunk states that other chunks follow.
+    Some programs write a size of 0 then. It is a true 0 if the RIFF chunk states that more follows and this is a chunk.
     """
-    if header.data_size == 0:
-        return not 0 < header.riff_size < STREAMING_SIZES[0] - 8192
-    return header.data_size in STREAMING_SIZES
+    if header.data_size:
+        return header.data_size in STREAMING_SIZES
+    if not 0 < header.riff_size < STREAMING_SIZES[0] - 8192:
+        return True
+    name, size = header.start[:4], int.from_bytes(header.start[4:], "little")
+    return not (name.isascii() and name.decode("ascii").isprintable() and size <= header.riff_size - 8)
 
 
 def _remaining_bytes(file: BinaryIO) -> int | None:
@@ -272,20 +310,23 @@ def _remaining_bytes(file: BinaryIO) -> int | None:
 
 
 def wav_header(encoding: Encoding, sample_rate: int, channels: int, num_samples: int | None) -> bytes:
-    """Return the 44 bytes before the samples.
+    """Return the bytes before the samples: 44, or 80 in RF64, where 4 GiB are not enough.
 
     Args:
         encoding: of the samples.
         sample_rate: Hz.
         channels: number of channels.
-        num_samples: samples in a channel. If unknown (None) or too large, the sizes are 0xFFFFFFFF.
+        num_samples: samples in a channel. If unknown (None), the sizes are 0xFFFFFFFF.
     """
     frame = encoding.size * channels
-    size = UNKNOWN_SIZE if num_samples is None else num_samples * frame
-    known = size + 37 < UNKNOWN_SIZE
-    riff_size, data_size = (36 + size + size % 2, size) if known else (UNKNOWN_SIZE, UNKNOWN_SIZE)
+    size = None if num_samples is None else num_samples * frame
     tag = FLOAT if encoding.is_float else PCM
     layout = (16, tag, channels, sample_rate, sample_rate * frame, frame, encoding.bits)
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", riff_size, b"WAVE", b"fmt ", *layout, b"data", data_size
-    )
+    form, riff_size, data_size, sizes = b"RIFF", UNKNOWN_SIZE, UNKNOWN_SIZE, b""
+    if size is not None and size <= MAX_DATA:
+        riff_size, data_size = 36 + size + size % 2, size
+    elif size is not None:
+        form = b"RF64"
+        sizes = struct.pack("<4sIQQQI", b"ds64", 28, 72 + size + size % 2, size, num_samples, 0)
+    head = struct.pack("<4sI4s", form, riff_size, b"WAVE") + sizes
+    return head + struct.pack("<4sIHHIIHH4sI", b"fmt ", *layout, b"data", data_size)

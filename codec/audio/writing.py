@@ -92,7 +92,7 @@ class AudioWriter(SampleWriter):
         channels: 1 .. 8.
         subtype: libsndfile's name of the encoding, such as "PCM_24" or "FLOAT"; by default 16 bits where the
             format has them.
-        num_samples: samples in a channel, if known, for the header of a stream.
+        num_samples: samples in a channel, if known, for the header. Above 4 GiB, WAV becomes RF64.
 
     Raises:
         AudioError: the ending is unknown, or the format cannot hold this sample rate or these channels.
@@ -111,7 +111,7 @@ class AudioWriter(SampleWriter):
         name = name_of(target)
         with contextlib.ExitStack() as stack:
             if isinstance(target, (str, os.PathLike)) and not is_special(target):
-                sink: SampleSink = SndfileSink(target, sample_rate, channels, subtype, stack)
+                sink: SampleSink = SndfileSink(target, sample_rate, channels, subtype, num_samples, stack)
             else:
                 encoding = _stream_encoding(subtype or "PCM_16")
                 file = stack.enter_context(writing(target))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
-from support.sounds import read_all
+import soundfile
+from support.sounds import audio_error, read_all
 from support.streams import Pipe
 
 from codec.audio import AudioReader
@@ -40,6 +42,40 @@ def test_streams_of_unknown_length_are_read_to_their_end(riff_size: int, data_si
     reader = AudioReader(Pipe(data, 1000))  # type: ignore[arg-type]
     assert reader.num_samples is None
     np.testing.assert_array_equal(read_all(reader), samples.reshape(-1, 2) / np.float32(32768))
+
+
+@pytest.mark.parametrize("first", (0, -3000, 0x4141))
+def test_a_data_chunk_of_size_0_is_not_empty_where_samples_follow(first: int) -> None:
+    """The program that wrote it stated the size of the RIFF chunk only."""
+    samples = np.arange(first, first + 4000).astype("<i2")
+    data = streaming_wav(36 + 12 + len(samples.tobytes()), 0, samples.tobytes())
+    for stream in (io.BytesIO(data), Pipe(data, 1000)):
+        read = read_all(AudioReader(stream))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(read, samples.reshape(-1, 2) / np.float32(32768))
+
+
+@pytest.mark.parametrize("after", (b"", b"LIST\3\0\0\0abc\0"))
+def test_a_wav_file_that_follows_another_is_not_lost_silently(after: bytes) -> None:
+    for samples in (bytes(400), bytes(402)):  # the second: half a sample too much
+        one = streaming_wav(0, len(samples), samples) + after
+        for stream in (io.BytesIO(one + one), Pipe(one + one, 1000)):
+            assert "another WAV file follows after sample 100" in audio_error(stream)  # type: ignore[arg-type]
+        assert len(read_all(AudioReader(io.BytesIO(one)))) == 100
+
+
+def test_wav_above_4_gib_is_read_whole_or_refused(tmp_path: Path) -> None:
+    """The files are sparse: they take no room on the disk."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(streaming_wav(0xFFFFFFFF, 0xFFFFFFFF, b""))
+    size = path.stat().st_size
+    os.truncate(path, size + 5 * 2**30)
+    assert AudioReader(path).num_samples == 5 * 2**28
+    path.write_bytes(streaming_wav(2**30 + 40, 2**30, b""))  # its size lost the 33rd bit
+    os.truncate(path, size + 5 * 2**30)
+    assert "but states 1073741824, expected RF64" in audio_error(path)
+    soundfile.write(path, np.zeros((10, 1)), 8000, "ALAW", format="WAV")  # libsndfile reads 4 GiB of it
+    os.truncate(path, 5 * 2**30)
+    assert "expected at most 4 GiB, or RF64" in audio_error(path)
 
 
 def test_an_empty_wav_followed_by_another_chunk_is_empty() -> None:

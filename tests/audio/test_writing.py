@@ -16,6 +16,7 @@ from support.sounds import noise, one_line, read_all
 from support.streams import Pipe
 
 from codec.audio import AudioReader, AudioWriter, RawReader, RawWriter, SampleWriter
+from codec.audio.sndfile import FORMATS
 from codec.errors import AudioError, CodecError
 
 
@@ -81,6 +82,7 @@ def test_formats_that_cannot_hold_the_sound_are_refused(tmp_path: Path) -> None:
     for name, rate, channels, words in (
         ("a.mp3", 48000, 6, "cannot hold 6 channels at 48000 Hz"),
         ("a.opus", 44100, 1, "cannot hold 1 channels at 44100 Hz"),
+        ("a.flac", 191_999, 1, "cannot hold 1 channels at 191999 Hz; WAV holds all that is supported"),
         ("a.xyz", 48000, 1, "unknown ending '.xyz', expected one of .wav .flac"),
         ("a", 48000, 1, "unknown ending 'none'"),
     ):
@@ -119,8 +121,11 @@ def test_a_full_device_is_named() -> None:
     one_line(error)
 
 
-@pytest.mark.parametrize("ending", (".wav", ".flac", ".ogg", ".pcm"))
-def test_a_full_disk_leaves_no_file(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("limit", (1, 20_000))
+@pytest.mark.parametrize("ending", (*FORMATS, ".pcm"))
+def test_a_full_disk_leaves_no_file_and_prints_nothing(
+    tmp_path: Path, ending: str, limit: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A limit on file sizes stands for the full disk: writing fails in the middle with an OSError."""
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")
@@ -128,17 +133,47 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, ending: str) -> None:
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     make: Callable[..., SampleWriter] = RawWriter if ending == ".pcm" else AudioWriter
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         with (
             pytest.raises(CodecError, match="cannot be written: File too large") as error,
             make(path, 48000, 1) as writer,
         ):
-            for _ in range(20):
+            for _ in range(4):
                 writer.write(noise(48_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert str(path) in one_line(error)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wav_file_above_4_gib_becomes_rf64(tmp_path: Path) -> None:
+    """Its sizes do not fit in 32 bits. The header of a stream and that of a file are the same kind."""
+    with AudioWriter(tmp_path / "a.wav", 48000, 1, num_samples=3 * 2**30) as writer:
+        writer.write(noise(1000))
+    assert soundfile.info(tmp_path / "a.wav").format == "RF64"
+    stream = io.BytesIO()
+    with AudioWriter(stream, 48000, 1, num_samples=3 * 2**30) as writer:
+        writer.write(noise(1000))
+    path = tmp_path / "b.wav"
+    path.write_bytes(stream.getvalue())
+    os.truncate(path, 80 + 6 * 2**30)  # sparse
+    reader = AudioReader(path)
+    assert (reader.num_samples, reader.channels) == (3 * 2**30, 1)
+    np.testing.assert_array_equal(reader.read(1000), read_all(AudioReader(tmp_path / "a.wav")))
+
+
+@pytest.mark.parametrize("ending", (".wav", ".aiff", ".au"))
+def test_a_format_with_small_sizes_is_not_written_beyond_them(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.audio.sndfile.MAX_DATA", 100_000)  # in place of 4 GiB
+    with (
+        pytest.raises(AudioError, match=r"holds at most 4 GiB; write \.w64, \.caf or \.flac"),
+        AudioWriter(tmp_path / f"a{ending}", 48000, 1) as writer,
+    ):
+        writer.write(noise(100_000))
     assert list(tmp_path.iterdir()) == []
 
 

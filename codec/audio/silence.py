@@ -1,0 +1,43 @@
+"""Keep C libraries from printing to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from types import TracebackType
+
+STANDARD_ERROR = 2
+
+
+class SilentStandardError:
+    """A context in which nothing that this process writes to standard error appears.
+
+    libmpg123 prints its warnings there, and libsndfile offers no way to stop it. The errors that matter are raised by
+    our own checks. The context is for calls of some milliseconds, and several threads may be in it at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._saved: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._num_inside += 1
+            if self._num_inside > 1:
+                return
+            with contextlib.suppress(OSError):  # standard error is closed
+                self._saved = os.dup(STANDARD_ERROR)
+                with open(os.devnull, "wb") as nothing:
+                    os.dup2(nothing.fileno(), STANDARD_ERROR)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0 and self._saved is not None:
+                os.dup2(self._saved, STANDARD_ERROR)
+                os.close(self._saved)
+                self._saved = None
