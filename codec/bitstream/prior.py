@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream.intervals import interval, intervals
-from codec.bitstream.rangecoder import RangeDecoder, range_encode
+from codec.bitstream.rangecoder import RangeDecoder, RangeEncoder
 
 Array = NDArray[np.integer]
 Floats = NDArray[np.floating]  # with integer values
@@ -56,6 +56,10 @@ PREDICTION_BITS = 12
 ACTIVATION_BITS = 8
 BASE_LIMIT = 2047
 EXACT = 2**24  # float32 holds all smaller integers
+# Bytes of arrays that one step of coding works on, whatever the sizes of the prior and of the chunks. With the shipped
+# prior at 12 codebooks they hold 370 rows; the chunks that fill a second or more are decoded 218 rows at a time.
+WORK_BYTES = 2**24
+_BYTES_PER_SYMBOL = 60  # of the scores and intervals of one symbol
 
 _LAYOUT = {  # name of an array -> type and names of its dimensions
     "codewords": (np.int8, ("codebooks", "size", "dim")),
@@ -177,17 +181,30 @@ class Context:
 
     def of_codes(self, codes: Array) -> FrameContext:
         """Return the contexts of all frames of codes [row, frame, codebook]: parts [row, frame, size]."""
+        ((_, context),) = self.in_parts(codes, codes.shape[1])
+        return context
+
+    def in_parts(self, codes: Array, size: int) -> Iterator[tuple[slice, FrameContext]]:
+        """Yield the contexts of codes [row, frame, codebook], `size` frames at a time, each with its frames."""
         rows, frames, depth = codes.shape
-        bases = np.zeros((rows, frames, self.base_dim), np.float32)
-        rests = np.zeros((rows, frames, self.dim), np.float32)
-        for codebook in range(depth):
+        context = self.first_frame(rows, depth)
+        for start in range(0, frames, size):
+            part = slice(start, min(frames, start + size))
+            bases, rests = self._sums(codes[:, part])
+            contexts = []
+            for frame in range(bases.shape[1]):
+                contexts.append(context)
+                base = context.predicted_base + bases[:, frame]
+                context = self.next_frame(context, start + frame + 1, base, rests[:, frame])
+            yield part, FrameContext(*(np.stack(field, axis=1) for field in zip(*contexts, strict=True)))
+
+    def _sums(self, codes: Array) -> tuple[Floats, Floats]:
+        """Return the sums of the codewords of each frame, without the predicted base: [row, frame, size]."""
+        bases = np.zeros((*codes.shape[:2], self.base_dim), np.float32)
+        rests = np.zeros((*codes.shape[:2], self.dim), np.float32)
+        for codebook in range(codes.shape[2]):
             bases, rests = self.add(codebook, codes[..., codebook], bases, rests)
-        contexts = [context := self.first_frame(rows, depth)]
-        for frame in range(1, frames):
-            base = context.predicted_base + bases[:, frame - 1]
-            context = self.next_frame(context, frame, base, rests[:, frame - 1])
-            contexts.append(context)
-        return FrameContext(*(np.stack(part, axis=1) for part in zip(*contexts, strict=True)))
+        return bases, rests
 
 
 class Prior:
@@ -227,20 +244,56 @@ class Prior:
 
     def pack(self, chunks: Array) -> list[bytes]:
         """Range code chunks of codes [row, channel, frame, codebook]; return a payload for each row."""
+        size = self.rows_together(1)
+        together = max(1, size // chunks.shape[1])
+        return [
+            payload
+            for first in range(0, len(chunks), together)
+            for payload in self._pack(chunks[first : first + together], size)
+        ]
+
+    def _pack(self, chunks: Array, size: int) -> list[bytes]:
+        """Range code chunks, about `size` frames of one channel at a time."""
+        encoders = [RangeEncoder() for _ in chunks]
         codes = chunks.reshape(-1, *chunks.shape[2:])
+        for part, context in self.context.in_parts(codes, max(1, size // max(1, len(codes)))):
+            bounds = self._bounds(codes[:, part], context)
+            in_order = bounds.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1)  # channel fastest
+            rows = in_order.reshape(len(chunks), 2, -1).tolist()
+            for encoder, (starts, ends) in zip(encoders, rows, strict=True):
+                encoder.write(zip(starts, ends, strict=True))
+        return [encoder.finish() for encoder in encoders]
+
+    def _bounds(self, codes: Array, context: FrameContext) -> NDArray[np.int64]:
+        """Return the intervals of codes: [row and channel, frame, codebook, group or place, start or end]."""
         groups, places = np.divmod(self._places[np.arange(codes.shape[2]), codes], self._members)
-        # [row and channel, frame, codebook, group or place, start or end]
         bounds = np.empty((*codes.shape, 2, 2), np.int64)
-        for codebook, hidden in enumerate(self.hidden(codes)):
+        for codebook, hidden in enumerate(self._hidden_of(codes, context)):
             group, place = groups[..., codebook], places[..., codebook]
             bounds[:, :, codebook, 0] = interval(self.group_scores(codebook, hidden), group)
             bounds[:, :, codebook, 1] = interval(self.place_scores(codebook, hidden, group), place)
-        in_order = bounds.reshape(*chunks.shape[:2], -1, 2).transpose(0, 3, 2, 1)  # channel fastest
-        rows = in_order.reshape(len(chunks), 2, -1).tolist()
-        return [range_encode(zip(starts, ends, strict=True)) for starts, ends in rows]
+        return bounds
+
+    def rows_together(self, codebooks: int) -> int:
+        """Return how many rows, each a channel of a chunk, are decoded in one step with so many codebooks."""
+        item, context = self.exact_type.itemsize, self.arrays["hidden1.kernel"].shape[1]
+        narrow, groups = self.arrays["group.kernel"].shape[1:]
+        hidden = 2 * item * (context + (codebooks + 1) * self._wide + 2 * narrow)
+        place = (1 + np.dtype(np.float32).itemsize) * narrow * self._members  # the weights of a group's places
+        symbols = _BYTES_PER_SYMBOL * (groups + self._members)
+        return int(max(1, WORK_BYTES // (hidden + place + symbols)))
 
     def unpack(self, payloads: Sequence[bytes], channels: int, frames: int, codebooks: int) -> UnpackResult:
         """Decode the payloads of chunks of the same size; the inverse of `pack`."""
+        together = max(1, self.rows_together(codebooks) // channels)
+        codes, faults = np.empty((len(payloads), channels, frames, codebooks), np.int32), list[str]()
+        for first in range(0, len(payloads), together):
+            part = slice(first, first + together)
+            codes[part], some_faults = self._unpack(payloads[part], channels, frames, codebooks)
+            faults += some_faults
+        return UnpackResult(codes, faults)
+
+    def _unpack(self, payloads: Sequence[bytes], channels: int, frames: int, codebooks: int) -> UnpackResult:
         decoder, rows = RangeDecoder(payloads), len(payloads) * channels
         codes = np.empty((rows, frames, codebooks), np.int32)
         context = self.context.first_frame(rows, codebooks)
@@ -259,7 +312,10 @@ class Prior:
 
     def hidden(self, codes: Array) -> Iterator[Floats]:
         """Yield `hidden2` of known codes [row, frame, codebook] for each codebook: [row, frame, narrow]."""
-        context = self.context.of_codes(codes)
+        return self._hidden_of(codes, self.context.of_codes(codes))
+
+    def _hidden_of(self, codes: Array, context: FrameContext) -> Iterator[Floats]:
+        """Yield `hidden2` as `hidden` does, given the contexts of the frames."""
         constant, base = context.constant, context.predicted_base
         rest = np.zeros_like(context.previous_rest)
         for codebook in range(codes.shape[-1]):

@@ -32,29 +32,39 @@ _LEAST = _FULL >> 8  # below it a byte is written
 _WINDOW = _RANGE_BITS // 8  # bytes
 
 
-def range_encode(intervals: Iterable[tuple[int, int]]) -> bytes:
-    """Encode symbols, each given as the `start` and `end` of its interval of 0 .. 2^16.
+class RangeEncoder:
+    """Encode one byte string: `write` any number of symbols, then `finish`."""
 
-    Raises:
-        ValueError: an interval is empty or outside 0 .. 2^16.
-    """
-    low, width, written = 0, _FULL - 1, bytearray()
-    for start, end in intervals:
-        if not 0 <= start < end <= TOTAL:
-            raise ValueError(f"interval {start} to {end}, expected one within 0 to {TOTAL}")
-        unit = width >> TOTAL_BITS
-        low += start * unit
-        width = (end - start) * unit
-        if low >= _FULL:
-            low -= _FULL
-            _carry(written)
-        while width < _LEAST:
-            written.append(low >> _RANGE_BITS - 8)
-            low = low << 8 & _FULL - 1
-            width <<= 8
-    if _roundest(low, width) >= _FULL:
-        _carry(written)
-    return bytes(written) + _last_bytes(low, width)
+    def __init__(self) -> None:
+        self._low, self._range, self._written = 0, _FULL - 1, bytearray()
+
+    def write(self, intervals: Iterable[tuple[int, int]]) -> None:
+        """Encode symbols, each given as the `start` and `end` of its interval of 0 .. 2^16.
+
+        Raises:
+            ValueError: an interval is empty or outside 0 .. 2^16.
+        """
+        low, width, written = self._low, self._range, self._written
+        for start, end in intervals:
+            if not 0 <= start < end <= TOTAL:
+                raise ValueError(f"interval {start} to {end}, expected one within 0 to {TOTAL}")
+            unit = width >> TOTAL_BITS
+            low += start * unit
+            width = (end - start) * unit
+            if low >= _FULL:
+                low -= _FULL
+                _carry(written)
+            while width < _LEAST:
+                written.append(low >> _RANGE_BITS - 8)
+                low = low << 8 & _FULL - 1
+                width <<= 8
+        self._low, self._range = low, width
+
+    def finish(self) -> bytes:
+        """Return all bytes. Nothing may be written afterwards."""
+        if _roundest(self._low, self._range) >= _FULL:
+            _carry(self._written)
+        return bytes(self._written) + _last_bytes(self._low, self._range)
 
 
 class RangeDecoder:
