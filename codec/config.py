@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 
-from codec.errors import PresetError
+from codec.errors import PresetError, shortened
 
 SHIPPED_CODEBOOKS = (3, 6, 12, 24, 30)
 DEFAULT_BITRATE = 6000  # bits per second and channel
@@ -23,6 +24,44 @@ CODE_FIELDS = (  # never change this list: the identities of all models would ch
     "core_codebooks",
     "codebook_size",
 )
+# The largest value of each size. They are several times what a good model needs. Their purpose is that a `config.json`
+# from a stranger cannot exhaust memory: they keep the tables that are computed from the sizes below some 100 MB.
+# `codec.presets.parts` limits the weights, which lie in files.
+LARGEST = {
+    "sample_rate": 192_000,
+    "hop_length": 4096,
+    "mel_bands": 256,
+    "spectrum_limit": 96_000,
+    "phase_limit": 8000,
+    "phasor_limit": 8000,
+    "envelope_dim": 512,
+    "phase_dim": 512,
+    "detail_dim": 512,
+    "num_codebooks": 255,  # one byte in the header of a file
+    "base_codebooks": 255,
+    "core_codebooks": 255,
+    "codebook_size": 2**16,  # 16 bits in a file
+    "encoder_fine_width": 4096,
+    "encoder_width": 4096,
+    "encoder_blocks": 64,
+    "decoder_width": 4096,
+    "decoder_blocks": 64,
+    "decoder_fine_width": 4096,
+    "decoder_fine_blocks": 64,
+    "encoder_expansion": 1000,
+    "decoder_expansion": 1000,
+    "noise_channels": 256,
+}
+SMALLEST = {
+    "sample_rate": 1000,
+    "hop_length": 2,
+    "codebook_size": 2,
+    "encoder_expansion": 100,
+    "decoder_expansion": 100,
+}  # 1 for the others
+MAX_FRAME_RATE = 500  # code frames per second
+MAX_PHASOR_BINS = 256
+MAX_JSON = 2**16  # characters
 # Spectral frames after which the phase of the excitation is reset; a divisor of dsp.NOISE_PERIOD.
 EXCITATION_PERIOD = 256
 
@@ -34,7 +73,7 @@ class CodecConfig:
     There are two spectral frames in a code frame: `hop_length` is 20 ms, `spectral_hop` 10 ms.
 
     Raises:
-        ValueError: a size is no positive integer, or two sizes contradict each other.
+        ValueError: a size is no integer within `SMALLEST` and `LARGEST`, or two sizes contradict each other.
     """
 
     sample_rate: int = 48000  # Hz
@@ -63,14 +102,12 @@ class CodecConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{field.name}` must be a positive integer, found {value!r}")
+            value, least, most = getattr(self, field.name), SMALLEST.get(field.name, 1), LARGEST[field.name]
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                shown = reprlib.repr(value)
+                raise ValueError(f"`{field.name}` must be an integer from {least} to {most}, found {shown}")
         self._check_frequencies()
         self._check_codebooks()
-        for name in ("encoder_expansion", "decoder_expansion"):
-            if getattr(self, name) < 100:
-                raise ValueError(f"`{name}` must be at least 100 percent, found {getattr(self, name)}")
 
     def _check_frequencies(self) -> None:
         if self.hop_length % 2 or self.sample_rate % self.spectral_hop:
@@ -78,12 +115,22 @@ class CodecConfig:
                 f"`hop_length` {self.hop_length} must be even, and half of it must divide "
                 f"the sample rate {self.sample_rate}"
             )
+        if self.frame_rate > MAX_FRAME_RATE:
+            raise ValueError(
+                f"`hop_length` {self.hop_length} gives {self.frame_rate:g} frames per second, "
+                f"expected at most {MAX_FRAME_RATE}"
+            )
         for name in ("spectrum_limit", "phase_limit", "phasor_limit"):
             if getattr(self, name) > self.sample_rate // 2:
                 raise ValueError(f"`{name}` {getattr(self, name)} Hz lies above half the sample rate")
         if self.phasor_bins <= self.phase_bins:
             raise ValueError(
                 f"`phasor_limit` {self.phasor_limit} Hz must lie above `phase_limit` {self.phase_limit} Hz"
+            )
+        if self.phasor_bins > MAX_PHASOR_BINS:
+            raise ValueError(
+                f"`phasor_limit` {self.phasor_limit} Hz lies above {self.phasor_bins} bins of the short window, "
+                f"expected at most {MAX_PHASOR_BINS}"
             )
         if not self.phase_bins:
             raise ValueError(
@@ -219,15 +266,17 @@ class CodecConfig:
     @classmethod
     def from_json(cls, text: str) -> CodecConfig:
         """Read what `to_json` wrote. Raises PresetError naming unknown keys or wrong values."""
+        if len(text) > MAX_JSON:
+            raise PresetError(f"the config has {len(text)} characters, expected at most {MAX_JSON}")
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PresetError(f"the config is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise PresetError(f"the config must be a JSON object, found {type(values).__name__}")
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise PresetError(f"the config has unknown keys: {', '.join(unknown)}")
+            raise PresetError(f"the config has unknown keys: {shortened(unknown)}")
         try:
             return cls(**values)
         except ValueError as error:

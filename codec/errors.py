@@ -6,6 +6,16 @@ where.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+
+def shortened(names: Collection[str]) -> str:
+    """Return the first three names in the order of the alphabet, and how many more there are, for a message."""
+    shown = [
+        name if name.isprintable() and len(name) <= 64 else ascii(name)[:64] for name in sorted(names)[:3]
+    ]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
 
 class CodecError(Exception):
     """The base of all errors caused by data from outside, not by the caller."""

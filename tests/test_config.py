@@ -6,10 +6,10 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from codec.config import CodecConfig
+from codec.config import LARGEST, MAX_FRAME_RATE, MAX_PHASOR_BINS, CodecConfig
 from codec.errors import PresetError
 
 NAMES = [field.name for field in dataclasses.fields(CodecConfig)]
@@ -20,20 +20,24 @@ WIDTHS = [name for name in NAMES if name.endswith(("width", "blocks", "dim", "ba
 def configs(draw: st.DrawFn) -> CodecConfig:
     """Draw a config whose sizes fit together."""
     hop = 2 * draw(st.integers(8, 480))
-    rate = hop // 2 * draw(st.integers(10, 200))
-    values = {name: draw(st.integers(1, 999)) for name in WIDTHS}
+    rate = hop // 2 * draw(st.integers(-(-1000 // (hop // 2)), 900))
+    assume(rate <= min(192_000, MAX_FRAME_RATE * hop))
+    values = {name: draw(st.integers(1, LARGEST[name])) for name in WIDTHS}
     bin_width = -(-rate // hop)  # Hz, rounded up
     limits = {
         "spectrum_limit": draw(st.integers(1, rate // 2)),
-        "phase_limit": draw(st.integers(bin_width, rate // 4)),
+        "phase_limit": draw(st.integers(bin_width, min(4000, rate // 4))),
     }
-    limits["phasor_limit"] = draw(st.integers(limits["phase_limit"] + bin_width, rate // 2))
+    highest = min(8000, rate // 2, MAX_PHASOR_BINS * rate // hop)
+    least = limits["phase_limit"] + bin_width
+    assume(least <= highest)
+    limits["phasor_limit"] = draw(st.integers(least, highest))
     codebooks = draw(st.integers(1, 40))
     sizes = {
         "num_codebooks": codebooks,
         "base_codebooks": (base := draw(st.integers(1, codebooks))),
         "core_codebooks": draw(st.integers(base, 40)),
-        "codebook_size": 2 ** draw(st.integers(0, 14)),
+        "codebook_size": 2 ** draw(st.integers(1, 16)),
     }
     return CodecConfig(sample_rate=rate, hop_length=hop, **values, **limits, **sizes)
 
@@ -100,10 +104,16 @@ def test_a_choice_that_the_model_does_not_have_is_refused(
         CodecConfig().choose_codebooks(bitrate, num_codebooks)
 
 
-@given(st.sampled_from(NAMES), st.sampled_from([0, -1, 1.5, "8", None, True, [1]]))
-def test_every_size_must_be_a_positive_integer(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+@given(st.sampled_from(NAMES), st.sampled_from([0, -1, 1.5, "8", None, True, [1], 10**9, 10**4000]))
+def test_every_size_must_be_an_integer_within_its_limits(name: str, value: object) -> None:
+    expected = rf"^`{name}` must be an integer from \d+ to {LARGEST[name]}, found .{{1,60}}$"
+    with pytest.raises(ValueError, match=expected):
         CodecConfig(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_size_has_a_limit_well_above_that_of_the_default(name: str) -> None:
+    assert LARGEST[name] >= 4 * getattr(CodecConfig(), name)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +125,14 @@ def test_every_size_must_be_a_positive_integer(name: str, value: object) -> None
         ({"base_codebooks": 31, "core_codebooks": 31}, "31 are more than 31 .* and 30 `num_codebooks`"),
         ({"core_codebooks": 2}, "3 are more than 2 `core_codebooks`"),
         ({"spectrum_limit": 24001}, "above half the sample rate"),
-        ({"phase_limit": 24001}, "above half the sample rate"),
+        ({"sample_rate": 8000, "hop_length": 160, "phase_limit": 4001}, "above half the sample rate"),
+        ({"hop_length": 80}, "600 frames per second, expected at most 500"),
+        ({"hop_length": 3840, "phasor_limit": 8000}, "640 bins of the short window, expected at most 256"),
+        ({"codebook_size": 1}, "from 2 to 65536, found 1"),
+        ({"codebook_size": 2**17}, "from 2 to 65536, found 131072"),
+        ({"hop_length": 65536}, "from 2 to 4096, found 65536"),
         ({"phase_limit": 49}, "below the first bin"),
-        ({"decoder_expansion": 2}, "at least 100 percent, found 2"),
+        ({"decoder_expansion": 2}, "from 100 to 1000, found 2"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(values: dict[str, int], message: str) -> None:
@@ -131,13 +146,18 @@ def test_values_that_do_not_fit_together_are_refused(values: dict[str, int], mes
         ("{", "not JSON"),
         ("[1]", "must be a JSON object, found list"),
         ('{"hop": 1, "answer": 42}', "unknown keys: answer, hop"),
-        ('{"hop_length": 0}', "not usable: `hop_length` must be a positive integer"),
+        ('{"hop_length": 0}', "not usable: `hop_length` must be an integer from 2 to 4096, found 0"),
         ('{"sample_rate": "48000"}', "not usable"),
+        ("[" * 60_000, "not JSON"),
+        ('{"hop_length": 960, ' + " " * 2**16, "has 65556 characters, expected at most 65536"),
+        ('{"hop_length": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"a\\nb": 1, "b": 2, "c": 3, "d": 4, "e": 5}', r"unknown keys: 'a\\nb', b, c and 2 more"),
     ],
 )
 def test_an_unusable_file_is_a_preset_error(text: str, message: str) -> None:
-    with pytest.raises(PresetError, match=message):
+    with pytest.raises(PresetError, match=message) as caught:
         CodecConfig.from_json(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_keys_have_the_default() -> None:
