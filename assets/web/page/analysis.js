@@ -50,6 +50,11 @@ export class Analysis {
     this._measureSpectra(start, mixed(channels, length));
   }
 
+  /** Measure the last spectra, after all samples have arrived. */
+  finish() {
+    this._measureSpectra(this.next, new Float32Array(this.fft.size / 2));
+  }
+
   /** @param {number} samples */
   _makeRoom(samples) {
     while (samples > this.columnSamples * MOST_COLUMNS) this._halve();
@@ -102,6 +107,7 @@ export class Analysis {
     let middle = Math.ceil((first + size / 2) / hop) * hop;
     for (; middle + size / 2 <= first + joined.length; middle += hop) {
       const column = Math.floor(middle / this.columnSamples);
+      if (column >= this.columns) return;
       this.fft.measure(joined, middle - size / 2 - first, this.spectra, column * BANDS);
     }
     this.tail = joined.slice(Math.max(0, Math.min(joined.length, middle - size / 2 - first)));

@@ -152,13 +152,15 @@ function drawFrequencies(context, height, sampleRate, colours) {
 function drawBits(context, width, height, { chunks, seconds }, colours) {
   if (!seconds || !chunks.length) return;
   const rates = chunks.map((chunk) => chunk.bits / chunk.seconds);
-  const most = Math.max(...rates, 1);
+  const longest = Math.max(...chunks.map((chunk) => chunk.seconds));
+  const usual = rates.filter((_, number) => chunks[number].seconds > longest / 2); // a short last chunk is mostly header
+  const most = Math.max(...usual, 1);
   context.fillStyle = colours.bits;
   chunks.forEach((chunk, number) => {
     const left = (chunk.start * width) / seconds;
     const right = Math.min(width, ((chunk.start + chunk.seconds) * width) / seconds);
     const gap = right - left > 6 ? 1 : 0;
-    const bar = Math.max(1, (rates[number] / most) * (height - 8));
+    const bar = Math.max(1, Math.min(1, rates[number] / most) * (height - 24));
     context.fillRect(left, height - bar, Math.max(0.5, right - left - gap), bar);
   });
   context.font = "11px system-ui, sans-serif";

@@ -150,10 +150,10 @@ export class SoundCard extends EventTarget {
     const position = byId("position");
     position.max = String(seconds);
     position.value = String(now);
-    const shown = showTime(now);
-    if (byId("now").textContent === shown) return;
-    byId("now").textContent = shown;
-    position.setAttribute("aria-valuetext", `${sayTime(now)} of ${sayTime(seconds)}`);
+    const spoken = `${sayTime(now)} of ${sayTime(seconds)}`;
+    if (position.getAttribute("aria-valuetext") === spoken) return;
+    position.setAttribute("aria-valuetext", spoken);
+    byId("now").textContent = showTime(now);
   }
 
   /** Show what is known of the file by now. */
@@ -211,6 +211,8 @@ export class SoundCard extends EventTarget {
         this.analysis.add(block.sample, block.channels);
         this.pictures.update();
       }
+      this.analysis.finish();
+      this.pictures.update();
     } catch (error) {
       if (!signal.aborted) this._fail(error);
     }
