@@ -33,7 +33,7 @@ logarithms of the likelihoods:
 the groups of all channels, then the places of all channels.
 
 No sum is ever rounded, whatever the order of adding: all are integers below 2^53 in float64, or below 2^24 in float32.
-The limits in `_LAYOUT`, `_MAX_SIZES` and `_LIMITS` ensure this. The hidden layers compute in float32, which takes half
+The limits in `prior_arrays.py` ensure this. The hidden layers compute in float32, which takes half
 the time, if the largest sums that their weights can make are small enough.
 """
 
@@ -46,6 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream.intervals import interval, intervals
+from codec.bitstream.prior_arrays import check
 from codec.bitstream.rangecoder import RangeDecoder, RangeEncoder
 
 Array = NDArray[np.integer]
@@ -60,38 +61,6 @@ EXACT = 2**24  # float32 holds all smaller integers
 # prior at 12 codebooks they hold 370 rows; the chunks that fill a second or more are decoded 218 rows at a time.
 WORK_BYTES = 2**24
 _BYTES_PER_SYMBOL = 60  # of the scores and intervals of one symbol
-
-_LAYOUT = {  # name of an array -> type and names of its dimensions
-    "codewords": (np.int8, ("codebooks", "size", "dim")),
-    "order": (np.int16, ("codebooks", "size")),
-    "prediction": (np.int16, ("base", "base")),
-    "base_codebooks": (np.int32, ()),
-    "restart_frames": (np.int32, ()),
-    "hidden1.kernel": (np.int16, ("codebooks", "context", "wide")),
-    "hidden1.bias": (np.int32, ("codebooks", "wide")),
-    "hidden1.shift": (np.int32, ("codebooks",)),
-    "hidden2.kernel": (np.int16, ("codebooks", "wide", "narrow")),
-    "hidden2.bias": (np.int32, ("codebooks", "narrow")),
-    "hidden2.shift": (np.int32, ("codebooks",)),
-    "group.kernel": (np.int8, ("codebooks", "narrow", "groups")),
-    "group.bias": (np.int32, ("codebooks", "groups")),
-    "group.shift": (np.int32, ("codebooks",)),
-    "place.kernel": (np.int8, ("codebooks", "groups", "narrow", "members")),
-    "place.bias": (np.int32, ("codebooks", "groups", "members")),
-    "place.shift": (np.int32, ("codebooks",)),
-}
-_MAX_SIZES = {"codebooks": 2**8, "size": 2**14, "dim": 2**10, "wide": 2**10, "narrow": 2**7}
-MAX_SHIFT, MAX_BIAS = 30, 2**22
-_LIMITS = {  # smallest and largest value, where not all values of the type are allowed
-    "base_codebooks": (1, 2**8),
-    "restart_frames": (1, 2**16),
-    "hidden1.shift": (0, MAX_SHIFT),
-    "hidden2.shift": (0, MAX_SHIFT),
-    "group.shift": (0, MAX_SHIFT),
-    "group.bias": (-MAX_BIAS, MAX_BIAS),
-    "place.shift": (0, MAX_SHIFT),
-    "place.bias": (-MAX_BIAS, MAX_BIAS),
-}
 
 
 class FrameContext(NamedTuple):
@@ -211,7 +180,7 @@ class Prior:
     """A prior that packs and unpacks codes.
 
     Args:
-        arrays: the arrays of `_LAYOUT` by name, as in a preset. ValueError if they do not fit each other.
+        arrays: the arrays of `prior_arrays.LAYOUT` by name, as in a preset. ValueError if they do not fit each other.
 
     Attributes:
         arrays: as given.
@@ -279,7 +248,9 @@ class Prior:
         item, context = self.exact_type.itemsize, self.arrays["hidden1.kernel"].shape[1]
         narrow, groups = self.arrays["group.kernel"].shape[1:]
         hidden = 2 * item * (context + (codebooks + 1) * self._wide + 2 * narrow)
-        place = (1 + np.dtype(np.float32).itemsize) * narrow * self._members  # the weights of a group's places
+        place = (
+            (1 + np.dtype(np.float32).itemsize) * narrow * self._members
+        )  # the weights of a group's places
         symbols = _BYTES_PER_SYMBOL * (groups + self._members)
         return int(max(1, WORK_BYTES // (hidden + place + symbols)))
 
@@ -387,33 +358,3 @@ def _fits_float32(arrays: Mapping[str, Array], limits: Floats) -> bool:
         if (inputs @ kernel + bias).max() >= EXACT:
             return False
     return True
-
-
-def check(arrays: Mapping[str, Array]) -> None:
-    """Raise ValueError unless these are the arrays of a prior, and no sum can be rounded."""
-    if arrays.keys() != _LAYOUT.keys():
-        raise ValueError(f"arrays {sorted(arrays.keys() ^ _LAYOUT.keys())} are missing or unknown")
-    sizes: dict[str, int] = {}
-    for name in _LAYOUT:
-        _check_array(name, arrays[name], sizes)
-    context = 2 + 3 * sizes["base"] + 2 * sizes["dim"]
-    if sizes["context"] != context or sizes["base"] > sizes["dim"]:
-        raise ValueError(f"a context of {sizes['context']}, expected {context}")
-    if sizes["groups"] * sizes["members"] != sizes["size"]:
-        raise ValueError(f"{sizes['groups']} groups of {sizes['members']}, expected {sizes['size']} in all")
-    if (np.sort(arrays["order"], axis=-1) != np.arange(sizes["size"])).any():
-        raise ValueError("an order that does not contain each code exactly once")
-
-
-def _check_array(name: str, array: Array, sizes: dict[str, int]) -> None:
-    """Check one array against `_LAYOUT`, and its shape against the `sizes` seen so far, which it extends."""
-    kind, dimensions = _LAYOUT[name]
-    if array.dtype != kind or array.ndim != len(dimensions):
-        expected = f"{np.dtype(kind)} of {len(dimensions)} dimensions"
-        raise ValueError(f"{name} is {array.dtype} of {array.ndim} dimensions, expected {expected}")
-    for dimension, size in zip(dimensions, array.shape, strict=True):
-        if sizes.setdefault(dimension, size) != size or not 1 <= size <= _MAX_SIZES.get(dimension, size):
-            raise ValueError(f"{name} has shape {array.shape}, which does not fit: {dimension} {size}")
-    low, high = _LIMITS.get(name, (array.min(), array.max()))
-    if array.min() < low or array.max() > high:
-        raise ValueError(f"{name} is {array.min()} to {array.max()}, expected {low} to {high}")

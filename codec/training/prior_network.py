@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 
 from codec.bitstream.intervals import SCORE_BITS
-from codec.bitstream.prior import ACTIVATION_BITS, EXACT, MAX_BIAS, MAX_SHIFT
+from codec.bitstream.prior import ACTIVATION_BITS, EXACT
+from codec.bitstream.prior_arrays import MAX_BIAS, MAX_SHIFT
 from codec.network.streaming import Tensor
 from codec.training.recipe import PriorRecipe
 

@@ -150,5 +150,5 @@ def test_arrays_that_do_not_fit_are_refused(name, change, words: str) -> None:
     arrays = random_prior()
     with pytest.raises(ValueError, match=words):
         Prior({**arrays, name: change(arrays[name])})
-    with pytest.raises(ValueError, match="missing or unknown"):
+    with pytest.raises(ValueError, match=f"arrays are missing: {name}"):
         Prior({key: array for key, array in arrays.items() if key != name})
