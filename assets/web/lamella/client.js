@@ -73,9 +73,9 @@ export class Lamella extends EventTarget {
     const file = new LamFile(this, number, name);
     this.files.set(number, file);
     const opened = this.call("open", { file: number });
-    const sent = this.sendBytes(file, source);
+    this.sendBytes(file, source);
     try {
-      file.opened(await Promise.race([opened, sent.then(() => opened)]));
+      file.opened(await opened);
     } catch (error) {
       file.close();
       throw error;
@@ -156,9 +156,7 @@ export class Lamella extends EventTarget {
       }
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
-      if (!(error instanceof NetworkError) && !file.header) throw new NetworkError(`${file.name}: ${message}`);
-      if (!file.header) throw error;
-      cause = message;
+      cause = error instanceof NetworkError ? message : `${file.name} cannot be loaded: ${message}`;
     }
     this.send("end", { file: file.number, cause });
   }
@@ -260,6 +258,11 @@ export class LamFile extends EventTarget {
     } finally {
       lamella.send("stop", { stream });
     }
+  }
+
+  /** Wait until all of the file has arrived. */
+  async whenComplete() {
+    if (!this.complete) await new Promise((resolve) => this.addEventListener("complete", resolve, { once: true }));
   }
 
   /** Forget the file. */

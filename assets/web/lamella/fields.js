@@ -212,6 +212,14 @@ export function extendSums(bytes, sums, start, end) {
   return end;
 }
 
+/**
+ * Return what a change of a CRC-32 becomes if one more byte follows.
+ * @param {number} change
+ */
+export function followedByZero(change) {
+  return TABLES[0][change & 0xff] ^ (change >>> 8);
+}
+
 function crcTables() {
   const first = new Int32Array(256).map((_, byte) => {
     let value = byte;

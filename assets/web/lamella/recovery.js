@@ -7,7 +7,7 @@
  */
 
 import { BitstreamError } from "./errors.js";
-import { crc32, view } from "./fields.js";
+import { CRC_BYTES, crc32, followedByZero, view } from "./fields.js";
 import { HEADER_BYTES, MAGIC, MIN_CHUNK, readHeader } from "./format.js";
 import { Reader } from "./reader.js";
 import { candidates } from "./search.js";
@@ -151,18 +151,30 @@ function copiedHeader(bytes) {
  */
 function corrected(data) {
   if (data.length < HEADER_BYTES) return null;
-  const changed = data.slice();
-  const content = changed.subarray(0, HEADER_BYTES - 4);
-  for (let at = 0; at < HEADER_BYTES; at++) {
-    for (let value = 0; value < 256; value++) {
-      changed[at] = value;
-      if (value === data[at] || view(changed).getUint32(HEADER_BYTES - 4, true) !== crc32(content)) continue;
-      const header = attempt(() => readHeader(changed));
-      if (header) return header;
+  const end = HEADER_BYTES - CRC_BYTES;
+  const wrong = view(data).getUint32(end, true) ^ crc32(data.subarray(0, end));
+  for (let error = 1; error < 256; error++) {
+    for (let at = 0; at < CRC_BYTES; at++) {
+      if (error << (8 * at) === wrong) return headerWith(data, end + at, error);
     }
-    changed[at] = data[at];
+    let change = error; // of the checksum, if the byte at `at` is wrong
+    for (let at = end - 1; at >= 0; at--) {
+      change = followedByZero(change);
+      if (change === wrong) return headerWith(data, at, error);
+    }
   }
   return null;
+}
+
+/**
+ * @param {Uint8Array} data
+ * @param {number} at the byte that is wrong
+ * @param {number} error its wrong bits
+ */
+function headerWith(data, at, error) {
+  const changed = data.slice();
+  changed[at] ^= error;
+  return attempt(() => readHeader(changed));
 }
 
 /**
