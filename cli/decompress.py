@@ -98,8 +98,8 @@ def describe(report: DecompressionReport) -> str:
     "--max-duration",
     metavar="TIME",
     type=parse_duration,
-    help="Write at most this much sound, and refuse longer files.  [default: 1 hour, and 5.3 s for each byte and "
-    "channel of IN, in 95 % of the free space; with --force any length]",
+    help="Refuse longer sounds.  [default: an hour of one channel and 5.3 s more for each byte of IN, in at most 95 % "
+    "of the free space; with --force any length]",
 )
 @options.model_of_file
 @options.force

@@ -5,7 +5,7 @@ from __future__ import annotations
 from codec.bitstream.reader import Reader
 from codec.errors import TooLong
 
-ALWAYS_ALLOWED = 3_600  # seconds
+ALWAYS_ALLOWED = 3_600  # seconds of one channel
 LOWEST_BITRATE = 1_500  # bits per second and channel, of `lamella-48k`
 MOST_TIMES = 1_000  # as long as the size would last at the lowest bitrate
 REMEDY = "if you trust the file, allow more with --max-duration or --force (`max_duration` in Python)"
@@ -14,10 +14,10 @@ REMEDY = "if you trust the file, allow more with --max-duration or --force (`max
 def plausible_seconds(num_bytes: int, channels: int) -> float:
     """Return the most seconds that a stream of this size may last.
 
-    That is an hour, and 1,000 times what the bytes would last at the lowest bitrate: 5.3 seconds a byte and channel.
-    A chunk of silence, usually a second, takes 9 bytes.
+    That is an hour of one channel, and for each byte 5.3 seconds more: 1,000 times as long as it lasts at the lowest
+    bitrate. Silence takes 9 bytes for a chunk of all channels, usually a second.
     """
-    return ALWAYS_ALLOWED + MOST_TIMES * num_bytes * 8 / (LOWEST_BITRATE * channels)
+    return (ALWAYS_ALLOWED + MOST_TIMES * num_bytes * 8 / LOWEST_BITRATE) / channels
 
 
 def check_plausible(reader: Reader, seconds: float) -> None:

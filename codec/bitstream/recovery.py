@@ -9,11 +9,14 @@ has a budget, and the search tries each byte once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import operator
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from codec.bitstream.fields import CRC, with_crc
+from codec.bitstream.fields import CRC
 from codec.bitstream.format import HEADER, MAGIC, MIN_CHUNK, Header, StoredChunk
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
@@ -139,15 +142,29 @@ class RecoveringReader(Reader):
 
 
 def corrected(data: bytes) -> Header | None:
-    """Return the header that differs in one byte from these 43 bytes; None if there is none.
-
-    There is never more than one: each of the 43 * 255 possible errors changes the checksum in a way of its own.
-    """
+    """Return the header that differs in one byte from these 43 bytes; None if there is none."""
     if len(data) < HEADER.size:
         return None
-    for at, value in itertools.product(range(HEADER.size), range(256)):
-        changed = data[:at] + bytes([value]) + data[at + 1 :]
-        if changed != data and with_crc(changed[: -CRC.size]) == changed:
-            with contextlib.suppress(BitstreamError):
-                return Header.from_bytes(changed)
-    return None
+    error = _errors().get(_difference(data))
+    if error is None:
+        return None
+    try:
+        return Header.from_bytes(bytes(map(operator.xor, data, error)))
+    except BitstreamError:
+        return None
+
+
+@functools.cache
+def _errors() -> dict[int, bytes]:
+    """Return each error of one byte in a header by its effect on the checksum, which no other error has."""
+    errors = {}
+    for at, change in itertools.product(range(HEADER.size), range(1, 256)):
+        error = bytes(at) + bytes([change]) + bytes(HEADER.size - 1 - at)
+        errors[_difference(error) ^ _difference(bytes(HEADER.size))] = error
+    return errors
+
+
+def _difference(data: bytes) -> int:
+    """Return the difference between the checksum of a header and the stored one, as bits."""
+    (stored,) = CRC.unpack(data[-CRC.size :])
+    return int(stored) ^ zlib.crc32(data[: -CRC.size])

@@ -85,9 +85,9 @@ def decompress(  # noqa: PLR0913
         end: seconds; where the part ends; by default, the end of the file.
         recover: decode what is left of a damaged or cut file. Lost chunks are concealed and reported, and so is a
             repaired header. A pipe is read to its end first.
-        max_duration: the most seconds of sound to write. By default a file may give an hour, and 5.3 seconds for each
-            of its bytes and channels, in at most 95 % of the free space of the target. More than that is refused: a
-            small file could claim years of silence.
+        max_duration: the most seconds of sound to write; longer files are refused. By default a file may give an hour
+            of one channel and 5.3 seconds more for each of its bytes, in at most 95 % of the free space of the target,
+            since a small file could claim years of silence.
         progress: called with the seconds of audio decoded so far.
         open_writer: called as (target, sample_rate, channels, num_samples=...): `AudioWriter` or `RawWriter`.
 

@@ -16,13 +16,14 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from support.priors import random_prior
 from support.streams import HEADER, Pipe, random_codes
 
-from codec.bitstream import Prior, Reader, RecoveringReader, Writer, thin
-from codec.bitstream.format import FEWER_CODEBOOKS, Header, chunk_crc
+from codec.bitstream import Prior, Reader, RecoveringReader, Writer, thin, trailer
+from codec.bitstream.format import FEWER_CODEBOOKS, MAGIC, PACKED, Header, chunk_crc
 from codec.bitstream.packing import pack, unpack
 from codec.errors import BitstreamError
 
@@ -60,6 +61,13 @@ def read_file(stream: bytes) -> None:
             assert np.array_equal(next(iter(reader)).codes, chunks[number].codes)
 
 
+def verify(stream: bytes) -> None:
+    """Read all chunks as `verify` does: those that it accepts have the codes that the plain reader gives."""
+    checked = list(Reader(io.BytesIO(stream)).checked_chunks())
+    if all(chunk.coding == PACKED for chunk in checked):
+        assert len(list(Reader(io.BytesIO(stream)))) == len(checked)
+
+
 def read_pipe(stream: bytes) -> None:
     """Read all chunks from a pipe."""
     _codes(Reader(Pipe(stream, 7), PRIOR))  # type: ignore[arg-type]
@@ -74,6 +82,16 @@ def recover(stream: bytes) -> None:
     assert list(recovered) == sorted(recovered)
     both = [chunk for chunk in plain if chunk.index in recovered]
     assert all(np.array_equal(recovered[chunk.index], chunk.codes) for chunk in both)
+
+
+def recover_header(stream: bytes) -> None:
+    """Recovery without the header gives the chunks of the header's copy, if there is one."""
+    reader = RecoveringReader(io.BytesIO(bytes(HEADER_BYTES) + stream[HEADER_BYTES:]), PRIOR)
+    assert reader.header_repaired
+    chunks = list(reader.stored_chunks())
+    if reader.header.to_bytes() == stream[:HEADER_BYTES]:
+        with_header = RecoveringReader(io.BytesIO(stream)).stored_chunks()
+        assert {chunk.index for chunk in with_header} == {chunk.index for chunk in chunks}
 
 
 def thin_stream(stream: bytes) -> None:
@@ -106,9 +124,9 @@ def unpack_bits(data: bytes) -> None:
 
 ACTIONS: tuple[Callable[[bytes], None], ...] = (
     read_file,
-    read_file,
+    verify,
     read_pipe,
-    read_pipe,
+    recover_header,
     recover,
     thin_stream,
     range_decode,
@@ -125,8 +143,10 @@ def repaired(stream: bytes) -> bytes:
         start = place
         tag, place = _varint(stream, place)
         if not tag:
-            trailer = stream[start:-4]
-            return fixed + trailer + struct.pack("<I", zlib.crc32(trailer))
+            copied = stream[-HEADER_BYTES:][: len(MAGIC)] == MAGIC
+            trailer = stream[start : -4 - HEADER_BYTES * copied]
+            copy = fixed[:HEADER_BYTES] if copied else b""
+            return fixed + trailer + struct.pack("<I", zlib.crc32(trailer)) + copy
         if tag % 4 == FEWER_CODEBOOKS:
             _, place = _varint(stream, place)
         size, place = _varint(stream, place)
@@ -145,6 +165,7 @@ def seeds() -> list[bytes]:
         _written(ROW, CODES * 0, PRIOR),
         _written(VARYING, random_codes(ROW, 5), None, (2, 0, 3, 1, 0)),
         _written(VARYING, random_codes(ROW, 5) * 0, PRIOR, (2, 0, 3, 1, 0)),
+        COPIED,
         *(file.read_bytes() for file in golden),
     ]
     return [bytes([mode]) + stream for mode in range(16) for stream in streams]
@@ -185,3 +206,5 @@ def _written(
 
 
 VALID = _written(ROW, CODES, PRIOR)
+with mock.patch.object(trailer, "COPY_FROM", 0):
+    COPIED = _written(ROW, CODES, PRIOR)  # ends with a copy of the header
