@@ -104,8 +104,9 @@ def _find_parts(file: BinaryIO, name: str) -> list[Part]:
         return ogg.find_parts(window, start, name)
     if magic[:4] == flac.MARKERS[0][:4]:
         return flac.find_parts(window, start)
-    if mpeg.is_mpeg(window, start):
-        return mpeg.find_parts(window, start, name)
+    frame = mpeg.first_frame(window, start)
+    if frame is not None:
+        return mpeg.find_parts(window, frame, name)
     if magic[:4] == b"RIFF" and window.size > UNKNOWN_SIZE + 8:
         raise AudioError(f"{name}: a WAV file of {window.size} bytes, expected at most 4 GiB, or RF64")
     return [Part((Range(0, window.size),))]

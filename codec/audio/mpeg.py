@@ -51,7 +51,7 @@ class Frame(NamedTuple):
 
 
 class Information(NamedTuple):
-    """What an information frame states about the frames behind it.
+    """What an information frame states about the frames that follow.
 
     Attributes:
         num_frames: without itself; 0 if not stated.
@@ -83,9 +83,21 @@ def read_header(header: bytes) -> Frame | None:
     return Frame(kind, size, num_samples)
 
 
-def is_mpeg(window: Window, start: int) -> bool:
-    """Return True if two frames of one kind begin at `start`, or one that fills the file."""
-    return _confirmed(window, start) is not None
+def first_frame(window: Window, start: int) -> int | None:
+    """Return the position of the first frame of an MPEG file; None for another file.
+
+    A frame must begin at `start`, or soon after it if bytes that look like a frame or a tag begin there.
+
+    Args:
+        window: the file.
+        start: the position after the tags at its beginning.
+    """
+    if _confirmed(window, start):
+        return start
+    if not start and window.at(0, HEADER)[:1] != b"\xff":
+        return None
+    places = range(start, min(start + MAX_TAIL, window.size))
+    return next((place for place in places if _confirmed(window, place, following=2)), None)
 
 
 def find_parts(window: Window, start: int, name: str) -> list[Part]:
@@ -97,16 +109,16 @@ def find_parts(window: Window, start: int, name: str) -> list[Part]:
     return _Scan(window, name).run(start)
 
 
-def _confirmed(window: Window, position: int) -> Frame | None:
-    """Return the frame at a position if another of its kind follows, or the end of the file or a tag."""
+def _confirmed(window: Window, position: int, following: int = 1) -> Frame | None:
+    """Return the frame at a position if others of its kind follow, or the end of the file or a tag."""
     frame = read_header(window.at(position, HEADER))
-    if frame is None:
-        return None
+    if frame is None or not following:
+        return frame
     end = position + frame.size
-    following = read_header(window.at(end, HEADER))
-    if following is not None:
-        return frame if following.kind == frame.kind else None
-    return frame if end == window.size or _tag_size(window, end) else None
+    if end == window.size or _tag_size(window, end):
+        return frame if following == 1 else None
+    other = _confirmed(window, end, following - 1)
+    return frame if other is not None and other.kind == frame.kind else None
 
 
 def _tag_size(window: Window, position: int) -> int:

@@ -14,7 +14,7 @@ class SilentStandardError:
     """A context in which nothing that this process writes to standard error appears.
 
     libmpg123 prints its warnings there, and libsndfile offers no way to stop it. The errors that matter are raised by
-    our own checks. The context is for calls of some milliseconds, and several threads may be in it at once.
+    our own checks. The context is for calls of some milliseconds, from one thread or several.
     """
 
     def __init__(self) -> None:

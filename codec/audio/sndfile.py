@@ -27,6 +27,7 @@ UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
 SIZED = ("WAV", "WAVEX", "AIFF", "AU")  # containers with sizes of 32 bits
 SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 INTEGER_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's names of encodings
+MPEG = "MP3"  # libsndfile's name, also of layers I and II
 _SILENT = SilentStandardError()
 FORMATS = {  # ending -> libsndfile's format and the default encoding
     ".wav": ("WAV", "PCM_16"),
@@ -63,15 +64,18 @@ class SndfileSource:
     def __init__(self, file: BinaryIO, part: Part, name: str, stack: contextlib.ExitStack) -> None:
         counted = part.num_samples is not None
         self._file, self._name, self._position = _CallbackFile(PartFile(file, part.ranges, counted)), name, 0
-        self._quiet: contextlib.AbstractContextManager[None] = (
-            _SILENT if part.is_mpeg else contextlib.nullcontext()
-        )
         try:
-            with self._quiet:
+            with _SILENT:
                 self._sound = stack.enter_context(soundfile.SoundFile(self._file))
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
             raise NotRecognized(f"{name}: not a sound file that can be read ({_message(error)})") from error
+        is_mpeg = self._sound.format == MPEG
+        if is_mpeg and not part.is_mpeg:  # its length would be a guess
+            raise NotRecognized(f"{name}: not a sound file that can be read (MPEG frames of unknown size)")
+        self._quiet: contextlib.AbstractContextManager[None] = (
+            _SILENT if is_mpeg else contextlib.nullcontext()
+        )
         self._file.raise_kept()
         # soundfile seeks after each read, which fails in a FLAC file without a length.
         self._sound.seekable = lambda: False

@@ -275,7 +275,10 @@ def _count_samples(file: BinaryIO, header: _WavHeader, name: str) -> int | None:
     frame = header.encoding.size * header.channels
     rest = _remaining_bytes(file)
     if _is_streamed(header):
-        return None if rest is None else (len(header.start) + rest) // frame
+        samples, odd = divmod(len(header.start) + (rest or 0), frame)
+        if rest is not None and odd:
+            raise AudioError(f"{name}: truncated: ends after sample {samples}, expected whole samples")
+        return None if rest is None else samples
     stated = header.data_size // frame
     if rest is not None and rest < header.data_size:
         raise AudioError(f"{name}: truncated: holds {rest // frame} samples, expected {stated}")

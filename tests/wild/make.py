@@ -69,18 +69,18 @@ def wav(num_samples: int, data_size: int | None = None) -> bytes:
 
 
 def odd_aiff() -> bytes:
-    """Return an AIFF file whose sizes make libsndfile seek before the beginning of the file."""
+    """Return an AIFF file without sound whose last chunk makes libsndfile seek before the beginning of the file."""
     common = struct.pack(">4sIhIh10s", b"COMM", 18, 1, 400, 16, bytes.fromhex("400bfa00000000000000"))
-    sound = struct.pack(">4sIII", b"SSND", 0xFFFFFFF0, 0, 0) + bytes(800)
-    return struct.pack(">4sI4s", b"FORM", 0xFFFFFFFF, b"AIFF") + common + sound
+    chunks = struct.pack(">4sI4x4sI11x", b"FVER", 0, b"PEAK", 100)
+    return struct.pack(">4sI4s", b"FORM", 0xFFFFFFFF, b"AIFF") + common + chunks
 
 
 def mp3_files() -> dict[str, bytes]:
     """Return the MP3 files by name."""
     half = encoded(".mp3", 1.5, "-q:a", "7", "-ar", "24000")
     plain = encoded(".mp3", 1.5, "-q:a", "7", "-ar", "24000", *PLAIN_MP3)
-    tag = half[: 10 + half[9]]
-    rest = half[len(tag) :]
+    rest = half[10 + half[9] :]  # behind the tag
+    tag = b"ID3\4\0\0\0\0\x17\x70" + bytes(3056)
     hole = bytearray(plain)
     hole[3000:4000] = bytes(1000)
     wrong = bytearray(half)
@@ -91,7 +91,7 @@ def mp3_files() -> dict[str, bytes]:
         "joined.mp3": half + half,
         "joined-rates.mp3": half + encoded(".mp3", 0.5, "-q:a", "7", "-ar", "16000"),
         "leading-zeros.mp3": bytes(1000) + rest,
-        "two-tags.mp3": tag + half,
+        "two-tags.mp3": tag + bytes(100) + tag + rest,
         "wrong-size-in-xing.mp3": bytes(wrong),
         "truncated.mp3": half[:5000],
         "truncated-without-xing.mp3": plain[:5000],
