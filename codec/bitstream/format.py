@@ -49,11 +49,10 @@ frames under one checksum. The CRC-32 is zlib's.
 
     copy     43 bytes    the header once more, unchanged. It is there if and only if the trailer says so
 
-Reading a pipe: read one chunk after another until the 0. Seeking: read the end of the file (64 KiB hold the index of
-hours), take the size of the index from the last 16 bytes of the trailer, and check the CRC-32. The trailer ends 43
-bytes before the end of the file and says that the copy follows, or it ends with the file and does not. Chunk 0 is at
-byte 43, and each chunk begins where the previous one ends. A file without a valid trailer was cut short and is read
-like a pipe.
+Reading a pipe: read one chunk after another until the 0. Seeking: read the end of the file; 64 KiB hold the index of
+hours. Take the size of the index from the last 16 bytes of the trailer, and check the CRC-32. The trailer ends 43 bytes
+before the end of the file and says that the copy follows, or it ends with the file and does not. Chunk 0 is at byte 43,
+and each chunk begins where the previous one ends. A file without a valid trailer was cut short and is read like a pipe.
 
 The copy replaces a damaged header. It costs 43 bytes, so the writer leaves it out of streams that take less than 1,024
 bytes before the trailer. A reader that does not know the copy reads such a file like a pipe, without its index, and

@@ -24,7 +24,7 @@ from codec.bitstream.search import Search
 from codec.errors import BitstreamError
 
 _MISSING = 64  # chunks that an interrupted transfer may leave out completely
-_NEAR = 2**16  # bytes; a chunk further behind damage is believed only if another one or the end follows it
+_NEAR = 2**16  # bytes; a chunk further behind damage is used only if another one or the end follows it
 _TAIL = 2**16  # bytes at the end of a file that are searched for a copy of the header
 _BUDGET = 2**26  # bytes read without success before chunks are only searched for
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
 import os
@@ -244,7 +245,7 @@ class TestLimit:
     def test_allows_hours_of_silence_in_a_recording(
         self, samples_as_codes: StreamingCodec, channels: int
     ) -> None:
-        """Of three hours, three seconds are not silent. The chunks are those that `compress` writes."""
+        """The chunks are those that `compress` writes. Three seconds of the three hours are not silent."""
         header = dataclasses.replace(
             EncoderStream(samples_as_codes, 16000, channels, num_codebooks=32).header(None),
             varies=True,
@@ -398,3 +399,17 @@ class TestReport:
         _, report = decompressed(io.BytesIO(lam), model, "PCM_16")
         assert report.clipped == np.count_nonzero(np.abs(sound) > 1) > 0
         assert report.peak == np.abs(sound).max() > 1 and report.clipping_is_audible
+
+    @pytest.mark.parametrize("opened", (io.BytesIO, functools.partial(Pipe, step=999)))
+    @pytest.mark.parametrize("damage", (b"\xff", b"\xff" * 43))
+    def test_says_that_a_damaged_header_was_repaired(
+        self, samples_as_codes: StreamingCodec, opened: Any, damage: bytes
+    ) -> None:
+        lam = compressed(wav_of(tone(0.5, 16000), 16000), samples_as_codes, 32)
+        whole = sound_of(io.BytesIO(lam), samples_as_codes)
+        with pytest.raises(BitstreamError):
+            sound_of(opened(damage + lam[len(damage) :]), samples_as_codes)
+        sound, report = decompressed(opened(damage + lam[len(damage) :]), samples_as_codes, recover=True)
+        np.testing.assert_array_equal(sound, whole)
+        assert report.header_repaired and report.losses == ()
+        assert not decompressed(opened(lam), samples_as_codes, recover=True)[1].header_repaired
