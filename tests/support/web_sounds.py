@@ -9,7 +9,6 @@ folder/source-N.f32  the sound that they were made of, with N channels
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path

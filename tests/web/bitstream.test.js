@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { crc32, hex, joined, varint, varints, view } from "../../assets/web/lamella/fields.js";
 import { Prior } from "../../assets/web/lamella/prior.js";
 import { Reader } from "../../assets/web/lamella/reader.js";
+import { Recording } from "../../assets/web/lamella/recording.js";
 import { RecoveringReader } from "../../assets/web/lamella/recovery.js";
 import { Writer } from "../../assets/web/lamella/writer.js";
 import { joinedCodes, names, read, readNpy } from "./support/files.js";
@@ -51,6 +52,26 @@ for (const name of names("tests/negative", ".lam")) {
     recoverFile(bytes, null);
   });
 }
+
+test("files made to mislead are refused, and those that are whole but for their header are restored", () => {
+  const failures = { "silence-bomb": /^12000 s of sound in \d+ bytes, expected at most \d+ s$/, "silence-bomb-live": /^12000 s of sound/ };
+  for (const name of names("tests/negative/crafted", ".lam")) {
+    const recording = recorded(read(`tests/negative/crafted/${name}.lam`));
+    assert.match(recording.failure?.message ?? "none", failures[name] ?? /^none$/, name);
+    assert.ok(recording.chunks.length > 0, name);
+    const damaged = ["more-frames", "header-lost", "header-byte"].includes(name);
+    assert.equal(recording.damage !== null, damaged, name);
+    assert.deepEqual(recording.losses, [], name);
+  }
+  assert.match(recorded(read("tests/negative/crafted/more-frames.lam")).damage?.message ?? "", /frames for \d+ samples, expected at most/);
+  const padding = readFile(read("tests/negative/crafted/padding.lam"), PRESET);
+  assert.match(padding.error?.message ?? "", /padding bits [01]+, expected zeros$/);
+});
+
+test("a file that claims years in a gap is not believed", () => {
+  const { failure } = recorded(read("tests/negative/long-claim.lam"));
+  assert.match(failure?.message ?? "", /is lost, expected at most 24:00:00.00 in one place$/);
+});
 
 test("every length of a cut file gives its complete chunks", () => {
   const bytes = read("tests/golden/v1/varying.lam");
@@ -171,6 +192,13 @@ test("a damaged prior is refused with one line", () => {
     assert.throws(() => Prior.fromBytes(data), (error) => error.name === "ModelError" && !error.message.includes("\n"));
   }
 });
+
+function recorded(bytes) {
+  const recording = new Recording();
+  recording.append(bytes);
+  recording.end();
+  return recording;
+}
 
 function checkGolden(path, prior) {
   const bytes = read(`${path}.lam`);

@@ -24,6 +24,9 @@ export class ChecksumMismatch extends BitstreamError {}
 /** A valid stream with a format version, a flag or a coding that this release does not support. */
 export class UnsupportedVersion extends BitstreamError {}
 
+/** A stream for much more sound than its size lets expect. */
+export class TooLong extends BitstreamError {}
+
 /** A stream made by another model than the one that should decode it. */
 export class WrongModel extends BitstreamError {}
 
@@ -33,7 +36,10 @@ export class ModelError extends CodecError {}
 /** A file that could not be fetched. */
 export class NetworkError extends CodecError {}
 
-const KINDS = { BitstreamError, Truncated, ChecksumMismatch, UnsupportedVersion, WrongModel, ModelError, NetworkError };
+const KINDS = {
+  ...{ BitstreamError, Truncated, ChecksumMismatch, UnsupportedVersion, TooLong, WrongModel },
+  ...{ ModelError, NetworkError },
+};
 
 /**
  * Make an error again that came from a worker as its name and message.

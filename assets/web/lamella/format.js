@@ -149,6 +149,16 @@ export function modelSamples(header, numSamples) {
 }
 
 /**
+ * Return the most frames that hold `numSamples` source samples.
+ * @param {Header} header
+ * @param {number} numSamples
+ * @param {number} delay samples at modelSampleRate that the model adds at the end
+ */
+export function mostFramesFor(header, numSamples, delay) {
+  return Math.floor((modelSamples(header, numSamples) + delay) / header.hopLength) + 1;
+}
+
+/**
  * Return the frames of one second, or of as many whole seconds as fill 750 bytes, within the limits.
  * @param {Pick<Header, "channels" | "numCodebooks" | "bitsPerCode" | "hopLength" | "modelSampleRate">} sizes
  */

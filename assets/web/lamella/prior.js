@@ -142,25 +142,25 @@ export class Prior {
    */
   walk(codes, channels, frames, codebooks, choose) {
     const { size, narrow, groups, members } = this.sizes;
+    const { places, data: { order } } = this;
+    const known = new Int32Array(channels);
     const contexts = Array.from({ length: channels }, () => new Context(this, codebooks));
     const hidden = contexts.map(() => new Int32Array(narrow));
     const chosen = new Int32Array(channels);
     for (let frame = 0; frame < frames; frame++) {
       if (frame) for (const context of contexts) context.nextFrame(frame);
       for (let codebook = 0; codebook < codebooks; codebook++) {
-        const index = (/** @type {number} */ channel) => (channel * frames + frame) * codebooks + codebook;
-        const known = (/** @type {number} */ channel) => this.places[codebook * size + codes[index(channel)]];
         for (let channel = 0; channel < channels; channel++) {
+          known[channel] = places[codebook * size + codes[(channel * frames + frame) * codebooks + codebook]];
           this.hide(codebook, contexts[channel].values, hidden[channel]);
           this.score("group", codebook, codebook, hidden[channel]);
-          chosen[channel] = choose(this.intervals, Math.floor(known(channel) / members));
+          chosen[channel] = choose(this.intervals, Math.floor(known[channel] / members));
         }
         for (let channel = 0; channel < channels; channel++) {
-          const group = chosen[channel];
-          this.score("place", codebook, codebook * groups + group, hidden[channel]);
-          const place = choose(this.intervals, known(channel) % members);
-          const code = this.data.order[codebook * size + group * members + place];
-          codes[index(channel)] = code;
+          this.score("place", codebook, codebook * groups + chosen[channel], hidden[channel]);
+          const place = choose(this.intervals, known[channel] % members);
+          const code = order[codebook * size + chosen[channel] * members + place];
+          codes[(channel * frames + frame) * codebooks + codebook] = code;
           contexts[channel].add(codebook, code);
         }
       }
@@ -296,9 +296,11 @@ function weightsOf({ data, sizes: { context, wide, narrow, groups, members } }) 
  * @param {Int32Array | Int16Array | Float64Array} hidden the result
  */
 function activate(sums, shift, hidden) {
-  const unit = 2 ** -shift;
+  const limited = (/** @type {number} */ value) => (value < 0 ? 0 : value > MAX_ACTIVATION ? MAX_ACTIVATION : value);
+  const fast = sums instanceof Int32Array;
   for (let column = 0; column < hidden.length; column++) {
-    hidden[column] = Math.min(Math.max(Math.floor(sums[column] * unit), 0), MAX_ACTIVATION);
+    const sum = sums[column];
+    hidden[column] = limited(fast ? sum >> shift : Math.floor(sum / 2 ** shift));
   }
 }
 

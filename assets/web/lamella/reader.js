@@ -9,6 +9,7 @@ import {
   PACKED,
   RANGE_CODED,
   chunkCrc,
+  mostFramesFor,
   readHeader,
   tooFewFrames,
 } from "./format.js";
@@ -40,6 +41,8 @@ export class Reader {
     this.chunkOffsets = null;
     /** @type {Trailer | null} if there are chunkOffsets */
     this.trailer = null;
+    /** @type {number | null} samples that the model adds at the end; if set, a whole frame more is an error */
+    this.delay = null;
     this.nextChunk = 0;
     this.nextFrame = 0;
     this.index = new Index();
@@ -109,6 +112,7 @@ export class Reader {
     this.index.add(source.position - start);
     compareCrc(storedCrc, chunkCrc(index, fields, payload), where);
     this.nextFrame = startFrame + frames;
+    this.checkSurplus(where);
     if (coding !== PACKED && coding !== RANGE_CODED) {
       throw new UnsupportedVersion(
         `${where}: coding ${coding}, expected 0 (packed), 1 (range coded) or 2 (fewer codebooks)`,
@@ -193,6 +197,7 @@ export class Reader {
         throw new BitstreamError(`${where}: the index does not give the sizes of the ${this.nextChunk} chunks`);
       }
       this.setNumSamples(trailer, this.nextFrame);
+      this.checkSurplus(where);
     } else if (start !== trailer.offset) {
       throw new BitstreamError(`${where}: expected chunk ${this.nextChunk} there, as in the index`);
     } else if (this.tooFew(this.numSamples ?? 0, this.nextFrame)) {
@@ -200,6 +205,20 @@ export class Reader {
     }
     this.finished = true;
     if (trailer.hasCopy) this.checkCopy(trailer.end);
+  }
+
+  /**
+   * Check that the frames read so far do not last longer than the source and the delay.
+   * @param {string} where
+   */
+  checkSurplus(where) {
+    if (this.delay === null || this.numSamples === null) return;
+    const most = mostFramesFor(this.header, this.numSamples, this.delay);
+    if (this.nextFrame > most) {
+      throw new BitstreamError(
+        `${where}: ${this.nextFrame} frames for ${this.numSamples} samples, expected at most ${most}`,
+      );
+    }
   }
 
   /**
@@ -281,6 +300,14 @@ export class StreamReader {
       }
     }
   }
+}
+
+/**
+ * Return the samples at the model's rate by which decoded sound lags: half a frame, for every model.
+ * @param {Header} header
+ */
+export function delayOf({ hopLength }) {
+  return hopLength / 2;
 }
 
 /**

@@ -5,10 +5,10 @@
  * there. Then the file is recovered as `lamella decompress --recover` does: with the index where there is one.
  */
 
-import { BitstreamError } from "./errors.js";
+import { BitstreamError, TooLong } from "./errors.js";
 import { joined } from "./fields.js";
 import { HEADER_BYTES, framesFor, modelSamples } from "./format.js";
-import { StreamReader } from "./reader.js";
+import { StreamReader, delayOf } from "./reader.js";
 import { RecoveringReader } from "./recovery.js";
 
 /** @typedef {import("./format.js").Header} Header */
@@ -25,6 +25,8 @@ import { RecoveringReader } from "./recovery.js";
  */
 
 const MOST_LOST = 86_400; // seconds lost in one place; a file that claims more is not believed
+const ALWAYS_ALLOWED = 3_600; // seconds of one channel, whatever the size of the file
+const SECONDS_PER_BYTE = (1_000 * 8) / 1_500; // 1,000 times as long as a byte lasts at the lowest bitrate
 
 /** Takes the bytes of a file and gives its chunks. */
 export class Recording {
@@ -81,7 +83,10 @@ export class Recording {
     this.read(true);
     if (this.damage && !this.failure) this.recover();
     this.complete = true;
-    if (this.header && !this.failure) this.findLosses(this.header);
+    if (this.header && !this.failure) {
+      this.findLosses(this.header);
+      this.checkLength(this.header);
+    }
     this.changed();
   }
 
@@ -195,6 +200,7 @@ export class Recording {
     try {
       this.stream ??= new StreamReader(this.bytes());
       this.header = this.stream.reader.header;
+      this.stream.reader.delay = delayOf(this.header);
       this.stream.take(this.bytes(), ended, chunks);
     } catch (error) {
       if (!(error instanceof BitstreamError)) throw error;
@@ -232,7 +238,7 @@ export class Recording {
   findLosses(header) {
     this.losses = [];
     let next = 0; // frame
-    const total = this.totalFrames(header.hopLength / 2); // the decoded sound of every model lags half a frame
+    const total = this.totalFrames(delayOf(header));
     for (const { index, startFrame, frames } of this.chunks) {
       if (this.rejected.has(index) || (total !== null && startFrame >= total)) continue;
       if (startFrame > next) this.losses.push(this.loss(header, next, startFrame));
@@ -246,6 +252,19 @@ export class Recording {
       this.failure = new BitstreamError(`${absurd.text} is lost, expected at most ${showTime(MOST_LOST)} in one place`);
     } else if (empty && total !== 0) {
       this.failure = new BitstreamError("no chunk is left that could be decoded");
+    }
+  }
+
+  /**
+   * Refuse a file of much more sound than its size lets expect: a small one could claim years of silence.
+   * @param {Header} header
+   */
+  checkLength({ sampleRate, channels }) {
+    const seconds = this.numSamples === null ? this.loaded() : this.numSamples / sampleRate;
+    const most = (ALWAYS_ALLOWED + SECONDS_PER_BYTE * this.size) / channels;
+    if (seconds > most) {
+      const found = `${seconds.toFixed(0)} s of sound in ${this.size} bytes`;
+      this.failure ??= new TooLong(`${found}, expected at most ${most.toFixed(0)} s`);
     }
   }
 
