@@ -2,12 +2,13 @@
 
     python tests/benchmarks/speed.py --runs 3
     python tests/benchmarks/speed.py --peers PYTHON     beside EnCodec and Mimi
-    python tests/benchmarks/speed.py --litert FOLDER    beside LiteRT
+    python tests/benchmarks/speed.py --export FOLDER    the network alone in numpy, and as LiteRT or ONNX
 
 The costs are those of whole `lamella` processes, start-up included, and of live steps in one process. They are
 processor time (user and system), which other work on the machine lengthens less than the time of the clock. PYTHON is
 the interpreter of an environment with `pip install torch encodec transformers`; the weights are random, which does not
-change the speed. FOLDER is what `lamella export --format litert lamella-48k FOLDER` wrote.
+change the speed. FOLDER is what `lamella export lamella-48k FOLDER` wrote with `--format litert` or `--format onnx`;
+the option may be given several times, and nothing else is measured then.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from litert import timed
+from exports import format_of, timed
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_RATE = 48000  # Hz
 SHORT, LONG = 10, 300  # seconds
 BITRATE = 6000  # bits per second
 STEPS = 1000  # of a live stream
-PEERS, LITERT = Path(__file__).with_name("peers.py"), Path(__file__).with_name("litert.py")
+PEERS, EXPORTS = Path(__file__).with_name("peers.py"), Path(__file__).with_name("exports.py")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # an installed package has compiled modules
 
@@ -170,26 +171,31 @@ def peer_table(folder: Path, core: int, runs: int, python: str) -> list[str]:
     return rows
 
 
-def litert_table(folder: Path, core: int, runs: int, export: str) -> list[str]:
+def export_table(folder: Path, core: int, runs: int, exports: list[str]) -> list[str]:
     """Return the table of the network alone, without the file format, in interleaved runs."""
-    runtimes, tasks = ("numpy", export), ("start", "encode", "decode")
+    runtimes, tasks = ("numpy", *exports), ("start", "encode", "decode")
     wav, codes = str(folder / f"{LONG}.wav"), str(folder / "codes.npy")
+    write_clip(Path(wav), LONG)
     costs: dict[tuple[str, str], list[Cost]] = {(name, task): [] for task in tasks for name in runtimes}
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in runtimes}
     for _ in range(runs):
         for (name, task), of_runs in costs.items():
             sound = str(folder / "back.wav") if task == "decode" else wav
-            of_runs.append(cost_of([sys.executable, str(LITERT), name, task, sound, codes], core))
+            of_runs.append(cost_of([sys.executable, str(EXPORTS), name, task, sound, codes], core))
         for name in runtimes:
-            steps[name].append(figures_of([sys.executable, str(LITERT), name, "live", wav, codes], core))
-    rows = [row("the network alone", "numpy", "LiteRT"), row(*["---"] * 3)]
-    for task, label in (
-        ("start", "start and one step"),
-        ("encode", "encode 5 minutes"),
-        ("decode", "decode"),
-    ):
-        typical = [medians(costs[name, task]) for name in runtimes]
-        rows.append(row(label, *(f"{c.processor:.2f} s, {c.memory:.0f} MiB" for c in typical)))
+            steps[name].append(figures_of([sys.executable, str(EXPORTS), name, "live", wav, codes], core))
+    names = ("numpy", *map(format_of, exports))
+    rows = [row("the network alone", *names), row(*["---"] * (1 + len(names)))]
+    typical = {key: medians(of_runs) for key, of_runs in costs.items()}
+    rows.append(
+        row("start and one step", *(f"{typical[name, 'start'].processor:.2f} s" for name in runtimes))
+    )
+    for task in ("encode", "decode"):
+        cells = [
+            f"{cost.processor:.2f} s: {LONG / cost.processor:.0f} times real time, {cost.memory:.0f} MiB"
+            for cost in (typical[name, task] for name in runtimes)
+        ]
+        rows.append(row(f"{task} 5 minutes", *cells))
     for verb in ("encode", "decode"):
         keys = (f"{verb} step", f"{verb} 99 %")
         times = [[median(run[key] for run in steps[name]) for key in keys] for name in runtimes]
@@ -207,7 +213,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="the tables have the median of so many")
     parser.add_argument("--core", type=int, default=0, help="the core that everything runs on")
     parser.add_argument("--peers", metavar="PYTHON", help="interpreter with torch, encodec and transformers")
-    parser.add_argument("--litert", metavar="FOLDER", help="an export for LiteRT")
+    parser.add_argument("--export", metavar="FOLDER", action="append", help="an export for LiteRT or as ONNX")
     parser.add_argument("--in-process", metavar="WAV", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.in_process:
@@ -216,11 +222,12 @@ def main() -> None:
     print(machine(), "", sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.export:
+            print(*export_table(folder, options.core, options.runs, options.export), sep="\n")
+            return
         print(*own_table(folder, options.core, options.runs), "", sep="\n", flush=True)
         if options.peers:
             print(*peer_table(folder, options.core, options.runs, options.peers), "", sep="\n")
-        if options.litert:
-            print(*litert_table(folder, options.core, options.runs, options.litert), sep="\n")
 
 
 if __name__ == "__main__":

@@ -7,3 +7,7 @@ fourier    the Fourier transform by matrix products
 encoder    audio -> codes
 decoder    codes -> audio
 """
+
+from __future__ import annotations
+
+WEIGHTS = ("float16", "float32", "int8")  # how an export stores weights

@@ -187,7 +187,7 @@ class _Spectrum:
             phases * np.arange(1, 1 + lobes.shape[-1], dtype=np.int32) % np.array(PHASE_STEPS, np.int32)
         )
         turns = function.value(phase_turns()).take(harmonics)
-        spectra = function.table("lobes", lobes).take(best) @ turns  # [batch, spectral frame, bin, 2]
+        spectra = function.fraction("lobes", lobes).take(best) @ turns  # [batch, spectral frame, bin, 2]
         real, imaginary = spectra.split(1, 1)
         scale = speaks.cast("float32")
         axis = np.array([3])
@@ -225,7 +225,7 @@ class _Spectrum:
     def _noise(self, numbers: Value) -> list[Value]:
         """Return the phasors of white noise: real parts below `phasor_limit` and above, imaginary parts likewise."""
         phasors = random_phasors(self.config)
-        table = self.function.table("phasors", np.hstack([phasors.real, phasors.imag]))
+        table = self.function.fraction("phasors", np.hstack([phasors.real, phasors.imag]))
         below, above = self.config.phasor_bins, self.config.synthesis_bins - self.config.phasor_bins
         return table.take(numbers % np.array(PHASOR_PERIOD, np.int32)).split(below, above, below, above)
 

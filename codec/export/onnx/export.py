@@ -6,11 +6,11 @@ from pathlib import Path
 
 from codec.export.directory import replacing_export
 from codec.export.manifest import UNITS, model_facts, write_manifest
+from codec.export.onnx import WEIGHTS
 from codec.export.packages import require
 from codec.files import PathLike
 from codec.presets import load
 
-WEIGHTS = ("float16", "float32", "int8")
 ONNX_UNITS = {
     **UNITS,
     "resets": "true where the predictor starts again, as a .lam file does at each chunk and each reset_interval in it",

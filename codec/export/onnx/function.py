@@ -13,8 +13,7 @@ from codec.export.specs import ArraySpec, FunctionSpec
 OPSET = 20  # the first with GELU; ONNX Runtime has it since 1.17
 IR_VERSION = 9  # of the same time
 NEXT = "next_"  # before the name of a state: its value after the call
-WEIGHTS = ("float16", "float32", "int8")
-INT8_LIMIT = 127
+INT8_LIMIT, INT16_LIMIT = 127, 32767
 
 
 class Function(Graph):
@@ -22,7 +21,7 @@ class Function(Graph):
 
     Args:
         name: of the file.
-        weights: how large weights are stored, one of `WEIGHTS`; all are float32 once the model is loaded.
+        weights: how large weights are stored, one of `codec.export.onnx.WEIGHTS`; all are float32 once the model is loaded.
     """
 
     def __init__(self, name: str, weights: str) -> None:
@@ -72,6 +71,13 @@ class Function(Graph):
         if self.stored_weights == "float32" or not np.isfinite(half).all():
             return self.constant(np.asarray(array).astype(np.float32), name)
         return self.constant(half, name).cast("float32")
+
+    def fraction(self, name: str, array: np.ndarray) -> Value:
+        """Store an array of numbers in -1 .. 1, as int16 beside small weights: closer there than float16."""
+        if self.stored_weights == "float32":
+            return self.constant(array.astype(np.float32), name)
+        whole = self.constant(np.rint(array * INT16_LIMIT).astype(np.int16), name)
+        return whole.cast("float32") * (1 / INT16_LIMIT)
 
     def model(self, facts: Mapping[str, object]) -> ModelProto:
         """Return the finished model; facts are stored in it as text."""

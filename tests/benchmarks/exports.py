@@ -1,6 +1,6 @@
-"""Run the network alone, in numpy or as `lamella export --format litert` wrote it, in one process on one thread.
+"""Run the network alone, in numpy or as `lamella export` wrote it for LiteRT or ONNX, in one process on one thread.
 
-`speed.py --litert FOLDER` runs `litert.py numpy|FOLDER start|live|encode|decode WAV CODES`. Files are coded in pieces:
+`speed.py --export FOLDER` runs `exports.py numpy|FOLDER start|live|encode|decode WAV CODES`. Files are coded in pieces:
 4 seconds for an export, the fastest of 1, 2, 4 and 8, and 8 seconds for numpy, as `lamella` does.
 """
 
@@ -32,11 +32,11 @@ class Coder(NamedTuple):
 
 
 def in_numpy() -> Coder:
-    """Return the default preset as a stream of steps."""
+    """Return the default preset as a stream of steps, with the search of exports."""
     sys.path.insert(0, str(ROOT))
     from codec import load
 
-    model = load()
+    model = load(effort=0)
     states = {"encode": model.encoder_state(1), "decode": model.decoder_state(1)}
 
     def encode(audio: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def in_numpy() -> Coder:
 
 
 def in_litert(folder: str, suffix: str) -> Coder:
-    """Return an export: its functions `encode` and `decode`, or with the suffix `_step` those of one step."""
+    """Return an export for LiteRT: its functions `encode` and `decode`, or with the suffix `_step` those of a step."""
     from ai_edge_litert.interpreter import Interpreter
 
     model = Interpreter(str(Path(folder, "model.tflite")), num_threads=1)
@@ -79,6 +79,62 @@ def in_litert(folder: str, suffix: str) -> Coder:
         return run("decode", codes=np.pad(codes, missing, constant_values=-1))["audio"]
 
     return Coder(encode, decode, 200)
+
+
+def in_onnx(folder: str) -> Coder:
+    """Return an export as ONNX graphs as a stream of calls."""
+    import onnxruntime
+
+    manifest = json.loads(Path(folder, "manifest.json").read_text())
+    interval = manifest["reset_interval"]
+    missing = [(0, 0), (0, 0), (0, manifest["num_codebooks"] - CODEBOOKS)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    sessions: dict[str, Any] = {}
+    states: dict[str, dict[str, np.ndarray]] = {}
+    frames = dict.fromkeys(manifest["functions"], 0)  # that went through each function
+
+    def run(name: str, count: int, **given: np.ndarray) -> np.ndarray:
+        function = manifest["functions"][name]
+        if name not in sessions:
+            sessions[name] = onnxruntime.InferenceSession(Path(folder, function["file"]), options)
+            states[name] = {
+                key: np.zeros([1, *array["shape"][1:]], array["dtype"])
+                for key, array in function["state"].items()
+            }
+        resets = (frames[name] + np.arange(count))[None] % interval == 0
+        frames[name] += count
+        after = [f"next_{key}" for key in states[name]]
+        (output,) = function["outputs"]
+        result, *kept = sessions[name].run([output, *after], {**given, "resets": resets, **states[name]})
+        states[name] = dict(zip(states[name], kept, strict=True))
+        made: np.ndarray = result
+        return made
+
+    def encode(audio: np.ndarray) -> np.ndarray:
+        count = -(-audio.shape[1] // HOP_LENGTH)
+        wanted = np.array([CODEBOOKS], np.int32)
+        return run("encode", count, audio=audio, num_codebooks=wanted)[..., :CODEBOOKS]
+
+    def decode(codes: np.ndarray) -> np.ndarray:
+        return run("decode", codes.shape[1], codes=np.pad(codes, missing, constant_values=-1))
+
+    return Coder(encode, decode, 200)
+
+
+def format_of(folder: str) -> str:
+    """Return the format of an export: "onnx" or "litert"."""
+    name: str = json.loads(Path(folder, "manifest.json").read_text())["format"]
+    return name
+
+
+def open_runtime(runtime: str, whole_files: bool) -> Coder:
+    """Return the network in a runtime: "numpy", or the folder of an export."""
+    if runtime == "numpy":
+        return in_numpy()
+    if format_of(runtime) == "onnx":
+        return in_onnx(runtime)
+    return in_litert(runtime, "" if whole_files else "_step")
 
 
 def encode_file(coder: Coder, wav: str, path: str) -> None:
@@ -124,8 +180,7 @@ def time_live(coder: Coder, wav: str) -> dict[str, float]:
 def main() -> None:
     """Do the task of the command line."""
     runtime, task, wav, codes = sys.argv[1:]
-    whole_files = task in ("encode", "decode")
-    coder = in_numpy() if runtime == "numpy" else in_litert(runtime, "" if whole_files else "_step")
+    coder = open_runtime(runtime, whole_files=task in ("encode", "decode"))
     if task == "encode":
         encode_file(coder, wav, codes)
     elif task == "decode":
