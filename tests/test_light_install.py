@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from support.environments import Environment
+from support.environments import FIVE_PACKAGES, Environment
 from support.sounds import tone
-
-FIVE_PACKAGES = ("click", "numpy", "safetensors", "soundfile", "soxr")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +57,7 @@ def test_a_verb_that_needs_more_prints_the_pip_command(light: Environment, tmp_p
         (("train", tmp_path), "pip install 'lamella[train]' (or JAX: pip install 'lamella[jax]')"),
         (("export", "m", tmp_path / "e", "--format", "saved-model"), "pip install 'lamella[train]'"),
         (("export", "m", tmp_path / "e", "--format", "litert"), "pip install 'lamella[litert]'"),
+        (("export", "m", tmp_path / "e", "--format", "onnx"), "pip install 'lamella[onnx]'"),
     ):
         result = lamella(light, *arguments)
         assert result.returncode == 1

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import onnx
 import pytest
 import soundfile
 from support.command_line import ROOT, fails, refuses, works
+from support.environments import FIVE_PACKAGES, Environment
 from support.models import random_codec
 from support.onnx_export import OnnxExport
 from support.sounds import speech
@@ -263,6 +265,15 @@ def test_a_missing_package_is_named_with_the_pip_command(
     assert not list(tmp_path.iterdir())
 
 
+def test_exporting_needs_no_training_framework(small_preset: Path, tmp_path: Path) -> None:
+    light = Environment(tmp_path / "packages", *FIVE_PACKAGES, "onnx")
+    arguments = ("export", "--format", "onnx", str(small_preset), str(tmp_path / "model"))
+    command = [*light.command, "-m", "cli.main", *arguments]
+    result = subprocess.run(command, env=light.variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert OnnxExport(tmp_path / "model").sessions
+
+
 @pytest.fixture(scope="module")
 def default_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default preset as ONNX. Do not write to it."""
@@ -271,9 +282,23 @@ def default_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def default_export(default_folder: Path) -> OnnxExport:
+    """The default preset as ONNX, opened."""
+    return OnnxExport(default_folder)
+
+
+@pytest.fixture(scope="module")
+def default_codec() -> NumpyCodec:
+    """The default preset in numpy, with the search of exports."""
+    return load(DEFAULT_PRESET, effort=0)
+
+
 @pytest.mark.parametrize("name", SAMPLES)
-def test_real_sound_is_coded_as_with_effort_0(default_folder: Path, name: str) -> None:
-    codec, export = load(DEFAULT_PRESET, effort=0), OnnxExport(default_folder)
+def test_real_sound_is_coded_as_with_effort_0(
+    default_export: OnnxExport, default_codec: NumpyCodec, name: str
+) -> None:
+    codec, export = default_codec, default_export
     samples, _ = soundfile.read(ROOT / "assets" / "samples" / f"{name}.flac", dtype="float32")
     frames = 100 * codec.config.hop_length  # two seconds
     audio = samples[48_000 : 48_000 + frames].reshape(1, frames, -1)[..., :1]
@@ -284,13 +309,13 @@ def test_real_sound_is_coded_as_with_effort_0(default_folder: Path, name: str) -
 
 
 def test_the_example_of_the_guide_runs(
-    default_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    default_folder: Path, default_codec: NumpyCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     (example,) = [text for text in examples if "onnxruntime" in text]
     (tmp_path / "lamella-onnx").symlink_to(default_folder)
     monkeypatch.chdir(tmp_path)
-    codec = load(DEFAULT_PRESET, effort=0)
+    codec = default_codec
     samples = speech(50, codec.config.hop_length)[0]
     names: dict[str, np.ndarray] = {"samples": samples}
     exec(example, names)

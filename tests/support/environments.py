@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
+FIVE_PACKAGES = ("click", "numpy", "safetensors", "soundfile", "soxr")  # that coding needs
 
 
 class Environment:

@@ -21,7 +21,7 @@ class Function(Graph):
 
     Args:
         name: of the file.
-        weights: how large weights are stored, one of `codec.export.onnx.WEIGHTS`; all are float32 once the model is loaded.
+        weights: how weights are stored, one of `codec.export.onnx.WEIGHTS`; all are float32 in a loaded model.
     """
 
     def __init__(self, name: str, weights: str) -> None:
