@@ -40,6 +40,16 @@ def check_supported(sample_rate: int, channels: int, name: str) -> None:
         raise AudioError(f"{name}: {channels} channels are not supported, expected 1 to {MAX_CHANNELS}")
 
 
+def truncated(name: str, problem: str) -> AudioError:
+    """Return the error for a file that ends too early.
+
+    Args:
+        name: the file's name for the message.
+        problem: what it holds, and what was expected.
+    """
+    return AudioError(f"{name}: truncated: {problem}; ffmpeg can save what is left")
+
+
 def check_finite(block: Block, start: int, sample_rate: int, name: str) -> None:
     """Raise AudioError naming the first sample that is NaN, infinite or absurdly large.
 

@@ -9,6 +9,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from codec.audio import flac, mpeg, ogg
+from codec.audio.blocks import truncated
+from codec.audio.chunks import stated_end
 from codec.audio.parts import Part, PartFile, Range, Window, content_start
 from codec.audio.pyav import EXTRA, PyavSource
 from codec.audio.sndfile import NotRecognized, SndfileSource
@@ -102,13 +104,16 @@ def _find_parts(file: BinaryIO, name: str) -> list[Part]:
     magic = window.at(start, len(ogg.CAPTURE))
     if magic == ogg.CAPTURE:
         return ogg.find_parts(window, start, name)
-    if magic[:4] == flac.MARKERS[0][:4]:
+    if magic.startswith(flac.MARKER):
         return flac.find_parts(window, start)
     frame = mpeg.first_frame(window, start)
     if frame is not None:
         return mpeg.find_parts(window, frame, name)
     if magic[:4] == b"RIFF" and window.size > UNKNOWN_SIZE + 8:
         raise AudioError(f"{name}: a WAV file of {window.size} bytes, expected at most 4 GiB, or RF64")
+    end = stated_end(window)
+    if end is not None and end > window.size:
+        raise truncated(name, f"holds {window.size} bytes, expected {end}")
     return [Part((Range(0, window.size),))]
 
 

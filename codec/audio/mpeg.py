@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from codec.audio.blocks import truncated
 from codec.audio.parts import ID3_HEADER, Part, Range, Window, id3_size
 from codec.errors import AudioError
 
@@ -212,9 +213,7 @@ class _Scan:
         is_exact = self._information is not None and self._information.is_exact
         # Some encoders count the information frame too.
         if stated > self._num_frames + (0 if is_exact else 1):
-            raise AudioError(
-                f"{self._name}: truncated: holds {self._num_frames} MPEG frames, expected {stated}"
-            )
+            raise truncated(self._name, f"holds {self._num_frames} MPEG frames, expected {stated}")
         ranges = [Range(*ends) for ends in self._ranges]
         if (
             stated == self._num_frames
@@ -233,9 +232,8 @@ class _Scan:
             return
         frame = read_header(self._window.at(position, HEADER))
         if frame is not None and frame.kind == self._kind:
-            raise AudioError(
-                f"{self._name}: truncated: the last MPEG frame holds {rest} bytes, expected {frame.size}"
-            )
+            problem = f"the last MPEG frame holds {rest} bytes, expected {frame.size}"
+            raise truncated(self._name, problem)
         if rest > MAX_TAIL or self._another_frame(position):
             raise AudioError(f"{self._name}: damaged: no MPEG frame at byte {position}")
 

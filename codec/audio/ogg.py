@@ -6,6 +6,7 @@ Flag 2 marks the first page of a stream, flag 4 its last. Source: RFC 3533.
 
 from __future__ import annotations
 
+from codec.audio.blocks import truncated
 from codec.audio.parts import Part, Range, Window
 from codec.errors import AudioError
 
@@ -31,7 +32,7 @@ def find_parts(window: Window, start: int, name: str) -> list[Part]:
     if position <= window.size and window.find(CAPTURE, position + 1) >= 0:
         raise AudioError(f"{name}: damaged: no Ogg page at byte {position}")
     if position > window.size or window.at(position, len(CAPTURE)) == CAPTURE or not flags & LAST:
-        raise AudioError(f"{name}: truncated: the last Ogg page is missing")
+        raise truncated(name, "the last Ogg page is missing")
     starts[:1] = [start]
     return [Part((Range(*ends),)) for ends in zip(starts, [*starts[1:], position], strict=True)]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from codec.audio.blocks import truncated
 from codec.errors import AudioError
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ class PyavSource:
         """Raise AudioError if the sound is shorter than the file states."""
         stated, seconds = self._stated_seconds(), self._position / self.sample_rate
         if stated is not None and seconds < stated - TOLERANCE:
-            raise AudioError(
-                f"{self._name}: truncated: ends after {seconds:.3f} seconds, expected {stated:.3f}"
-            )
+            raise truncated(self._name, f"ends after {seconds:.3f} seconds, expected {stated:.3f}")
 
     def _stated_seconds(self) -> float | None:
         """Return the length that the file states; None where FFmpeg only estimates it."""

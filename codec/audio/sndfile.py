@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from codec.audio.blocks import truncated
 from codec.audio.parts import Part, PartFile
 from codec.audio.silence import SilentStandardError
 from codec.audio.wav import MAX_DATA, to_integers
@@ -27,6 +28,7 @@ UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
 SIZED = ("WAV", "WAVEX", "AIFF", "AU")  # containers with sizes of 32 bits
 SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 INTEGER_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's names of encodings
+MAX_TAIL = 16_384  # bytes after the samples of a FLAC file that can be tags
 MPEG = "MP3"  # libsndfile's name, also of layers I and II
 _SILENT = SilentStandardError()
 FORMATS = {  # ending -> libsndfile's format and the default encoding
@@ -64,6 +66,7 @@ class SndfileSource:
     def __init__(self, file: BinaryIO, part: Part, name: str, stack: contextlib.ExitStack) -> None:
         counted = part.num_samples is not None
         self._file, self._name, self._position = _CallbackFile(PartFile(file, part.ranges, counted)), name, 0
+        self._size = sum(end - start for start, end in part.ranges)
         try:
             with _SILENT:
                 self._sound = stack.enter_context(soundfile.SoundFile(self._file))
@@ -94,10 +97,19 @@ class SndfileSource:
             raise AudioError(f"{self._name}: damaged or truncated {where} ({_message(error)})") from error
         self._file.raise_kept()
         self._position += len(block)
-        if len(block) < count and self.num_samples is not None and self._position < self.num_samples:
-            ending = f"ends after sample {self._position}, expected {self.num_samples} samples"
-            raise AudioError(f"{self._name}: truncated: {ending}")
+        if len(block) < count:
+            self._check_end()
         return block
+
+    def _check_end(self) -> None:
+        """Raise AudioError if the file ends before the samples that it states, or holds more."""
+        if self.num_samples is not None and self._position < self.num_samples:
+            ending = f"ends after sample {self._position}, expected {self.num_samples} samples"
+            raise truncated(self._name, ending)
+        if self._sound.format == "FLAC" and self._size - self._file.tell() > MAX_TAIL:
+            raise AudioError(
+                f"{self._name}: damaged: more follows after the {self._position} samples that it states"
+            )
 
 
 def _message(error: soundfile.LibsndfileError) -> str:

@@ -23,6 +23,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from codec.audio.blocks import truncated
 from codec.errors import AudioError
 from codec.files import CountedFile, read_up_to
 
@@ -145,9 +146,7 @@ class PcmSource:
         self._position += len(data) // frame
         if len(data) % frame or (self.num_samples is not None and len(data) < count * frame):
             expected = "whole samples" if self.num_samples is None else f"{self.num_samples} samples"
-            raise AudioError(
-                f"{self._name}: truncated: ends after sample {self._position}, expected {expected}"
-            )
+            raise truncated(self._name, f"ends after sample {self._position}, expected {expected}")
         return self._encoding.unpack(data, self.channels)
 
     def _check_last(self) -> None:
@@ -240,20 +239,23 @@ def open_wav(file: BinaryIO, name: str) -> tuple[PcmSource | None, bytes]:
 
 def _read_header(file: _RecordingFile) -> _WavHeader | None:
     riff = file.read(12)
-    if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+    if riff[:4] not in (b"RIFF", b"RF64", b"BW64") or riff[8:] != b"WAVE":
         return None
-    layout = None
+    layout, large = None, UNKNOWN_SIZE
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         name, size = head[:4], int.from_bytes(head[4:], "little")
         if name == b"data" and layout is not None:
             riff_size = int.from_bytes(riff[4:8], "little") + 8 - len(file.recorded)
+            size = large if size == UNKNOWN_SIZE else size
             return _WavHeader(*layout, size, riff_size, b"" if size else file.read(8))
         if len(head) < 8 or name == b"data" or size > MAX_CHUNK:
             return None
         body = file.read(size + size % 2)
         if name == b"fmt ":
             layout = _read_format(body)
+        elif name == b"ds64":
+            large = int.from_bytes(body[8:16], "little") or UNKNOWN_SIZE
     return None
 
 
@@ -277,11 +279,11 @@ def _count_samples(file: BinaryIO, header: _WavHeader, name: str) -> int | None:
     if _is_streamed(header):
         samples, odd = divmod(len(header.start) + (rest or 0), frame)
         if rest is not None and odd:
-            raise AudioError(f"{name}: truncated: ends after sample {samples}, expected whole samples")
+            raise truncated(name, f"ends after sample {samples}, expected whole samples")
         return None if rest is None else samples
     stated = header.data_size // frame
     if rest is not None and rest < header.data_size:
-        raise AudioError(f"{name}: truncated: holds {rest // frame} samples, expected {stated}")
+        raise truncated(name, f"holds {rest // frame} samples, expected {stated}")
     if rest is not None and rest - header.data_size > UNKNOWN_SIZE:
         raise AudioError(
             f"{name}: holds {rest} bytes of samples, but states {header.data_size}, expected RF64"

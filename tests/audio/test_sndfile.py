@@ -15,6 +15,7 @@ from support.sounds import audio_error, noise, one_line, read_all
 from support.streams import Pipe
 
 from codec.audio import AudioReader, AudioWriter
+from codec.audio.sndfile import FORMATS
 from codec.errors import AudioError, CodecError
 
 
@@ -95,7 +96,47 @@ def test_a_disk_that_fails_is_reported_as_such(container: str) -> None:
     one_line(error)
 
 
-@pytest.mark.parametrize("ending", (".wav", ".flac", ".ogg", ".opus", ".mp3"))
+def test_flac_with_more_sound_than_it_states_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", noise(200_000), 44100)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[22:26] = (20_000).to_bytes(4, "big")  # STREAMINFO's number of samples
+    assert "damaged: more follows after the 20000 samples that it states" in audio_error(io.BytesIO(data))
+
+
+CONTAINERS = [
+    (container, subtype, endian)
+    for container, subtype in (
+        ("WAV", "ALAW"),
+        ("WAV", "IMA_ADPCM"),
+        ("RF64", "PCM_16"),
+        ("RF64", "ULAW"),
+        ("W64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("AIFF", "ULAW"),
+        ("AU", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("CAF", "ALAC_16"),
+        ("SVX", "PCM_16"),
+        ("NIST", "PCM_16"),
+    )
+    for endian in ("FILE", "LITTLE", "BIG")
+    if soundfile.check_format(container, subtype, endian)
+]
+
+
+@pytest.mark.parametrize(("container", "subtype", "endian"), CONTAINERS)
+def test_truncated_containers_are_refused(container: str, subtype: str, endian: str) -> None:
+    """libsndfile reads a shorter sound from them."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(20_000), 8000, subtype, endian, container)
+    data = buffer.getvalue()
+    assert len(read_all(AudioReader(io.BytesIO(data)))) >= 20_000
+    for size in (len(data) // 2, len(data) - 600):
+        assert "truncated" in audio_error(io.BytesIO(data[:size]))
+        assert "truncated" in audio_error(Pipe(data[:size], 1000))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
 def test_truncated_files_are_refused(tmp_path: Path, ending: str) -> None:
     whole, cut = tmp_path / f"whole{ending}", tmp_path / f"cut{ending}"
     with AudioWriter(whole, 48000, 1) as writer:

@@ -78,6 +78,19 @@ def test_wav_above_4_gib_is_read_whole_or_refused(tmp_path: Path) -> None:
     assert "expected at most 4 GiB, or RF64" in audio_error(path)
 
 
+@pytest.mark.parametrize("large", (0, 8000))
+def test_rf64_streams_through_pipes_with_and_without_its_size(large: int) -> None:
+    """ffmpeg writes a size of 0 into a pipe."""
+    samples = np.arange(-2000, 2000, dtype="<i2")
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, 0, large, 0, 0)
+    data = streaming_wav(0xFFFFFFFF, 0xFFFFFFFF, samples.tobytes())
+    data = b"RF64" + data[4:12] + sizes + data[12:]
+    assert AudioReader(io.BytesIO(data)).num_samples == 2000
+    reader = AudioReader(Pipe(data, 1000))  # type: ignore[arg-type]
+    assert reader.num_samples == (2000 if large else None)
+    np.testing.assert_array_equal(read_all(reader), samples.reshape(-1, 2) / np.float32(32768))
+
+
 def test_an_empty_wav_followed_by_another_chunk_is_empty() -> None:
     data = streaming_wav(36 + 12 + 12, 0, b"LIST\4\0\0\0abcd")
     assert AudioReader(io.BytesIO(data)).num_samples == 0

@@ -33,7 +33,7 @@ def check(data: bytes) -> None:
         content = RIFF + content
     if mode >= 16 and _refused(content):
         return
-    size = 1 + 97 * (mode >> 1 & 7)
+    size = 13 + 97 * (mode >> 1 & 7)
     from_file = _read(io.BytesIO(content), size)
     if from_file is not None:  # a pipe shows only later that it is truncated, and then it is refused too
         from_pipe = _read(Pipe(content, size), size)
