@@ -15,7 +15,9 @@ import { readFile, readStream, recoverFile } from "./support/reading.js";
 
 const PRESET = Prior.fromBytes(read("assets/lamella-48k/prior.safetensors"));
 const FOLDER = process.env.LAMELLA_CASES; // written by test_node.py
-const NEEDS_CASES = FOLDER ? {} : { skip: "pytest tests/web/test_node.py writes what the Python code reads, and sets LAMELLA_CASES" };
+const NEEDS_CASES = FOLDER
+  ? {}
+  : { skip: "pytest tests/web/test_node.py writes what the Python code reads, and sets LAMELLA_CASES" };
 const PACKED_GOLDEN = names("tests/golden/v1", ".lam").filter((name) => name !== "range-coded");
 
 for (const name of PACKED_GOLDEN) {
@@ -54,7 +56,10 @@ for (const name of names("tests/negative", ".lam")) {
 }
 
 test("files made to mislead are refused, and those that are whole but for their header are restored", () => {
-  const failures = { "silence-bomb": /^12000 s of sound in \d+ bytes, expected at most \d+ s$/, "silence-bomb-live": /^12000 s of sound/ };
+  const failures = {
+    "silence-bomb": /^12000 s of sound in \d+ bytes, expected at most \d+ s$/,
+    "silence-bomb-live": /^12000 s of sound/,
+  };
   for (const name of names("tests/negative/crafted", ".lam")) {
     const recording = recorded(read(`tests/negative/crafted/${name}.lam`));
     assert.match(recording.failure?.message ?? "none", failures[name] ?? /^none$/, name);
@@ -63,7 +68,10 @@ test("files made to mislead are refused, and those that are whole but for their 
     assert.equal(recording.damage !== null, damaged, name);
     assert.deepEqual(recording.losses, [], name);
   }
-  assert.match(recorded(read("tests/negative/crafted/more-frames.lam")).damage?.message ?? "", /frames for \d+ samples, expected at most/);
+  assert.match(
+    recorded(read("tests/negative/crafted/more-frames.lam")).damage?.message ?? "",
+    /frames for \d+ samples, expected at most/,
+  );
   const padding = readFile(read("tests/negative/crafted/padding.lam"), PRESET);
   assert.match(padding.error?.message ?? "", /padding bits [01]+, expected zeros$/);
 });
@@ -78,7 +86,10 @@ test("every length of a cut file gives its complete chunks", () => {
   const offsets = [...(new Reader(bytes).chunkOffsets ?? []), new Reader(bytes).trailer?.offset ?? 0];
   for (let length = 0; length < bytes.length; length++) {
     const whole = offsets.slice(1).filter((end) => length >= end).length;
-    for (const { chunks, error } of [readFile(bytes.subarray(0, length), null), readStream(bytes.subarray(0, length), null, 5)]) {
+    for (const { chunks, error } of [
+      readFile(bytes.subarray(0, length), null),
+      readStream(bytes.subarray(0, length), null, 5),
+    ]) {
       assert.equal(error?.name, "Truncated");
       assert.equal(chunks.length, whole);
     }
@@ -149,7 +160,11 @@ test("the Python code and this one read the same, whatever the damage", NEEDS_CA
       recovered: found(recoverFile(bytes, prior)),
     };
     assert.deepEqual(read, expected);
-    assert.deepEqual(found(readStream(bytes, prior, 11)).chunks, expected.stream.chunks, `${expected.name} in parts`);
+    assert.deepEqual(
+      found(readStream(bytes, prior, 11)).chunks,
+      expected.stream.chunks,
+      `${expected.name} in parts`,
+    );
   }
 });
 
@@ -189,7 +204,10 @@ test("a damaged prior is refused with one line", () => {
     changed("[30,1024]", "[1024,30]"),
     changed("{", "["),
   ]) {
-    assert.throws(() => Prior.fromBytes(data), (error) => error.name === "ModelError" && !error.message.includes("\n"));
+    assert.throws(
+      () => Prior.fromBytes(data),
+      (error) => error.name === "ModelError" && !error.message.includes("\n"),
+    );
   }
 });
 
@@ -203,7 +221,11 @@ function recorded(bytes) {
 function checkGolden(path, prior) {
   const bytes = read(`${path}.lam`);
   const expected = readNpy(read(`${path}.npy`));
-  const results = [readFile(bytes, prior), readStream(bytes, prior, prior ? 1000 : 1), recoverFile(bytes, prior)];
+  const results = [
+    readFile(bytes, prior),
+    readStream(bytes, prior, prior ? 1000 : 1),
+    recoverFile(bytes, prior),
+  ];
   for (const { reader, chunks, error } of results) {
     assert.equal(error, null);
     assert.deepEqual(joinedCodes(reader.header, chunks), expected);

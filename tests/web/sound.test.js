@@ -40,7 +40,11 @@ test("every file sounds as Python decodes it, while it arrives", NEEDS_MODEL, as
     assert.ok(difference(sound, expected) < TOLERANCE, `${name}: ${difference(sound, expected)}`);
     assert.ok(longest <= 2 * file.sampleRate, name);
     await file.whenComplete();
-    assert.deepEqual(file.losses.map(({ text }) => text), losses, name);
+    assert.deepEqual(
+      file.losses.map(({ text }) => text),
+      losses,
+      name,
+    );
     assert.equal(file.damage === null, losses.length === 0 && name !== "header-damaged", name);
     assert.equal(file.failure, null, name);
     file.close();
@@ -51,7 +55,12 @@ test("a part of a file has the samples of the whole", NEEDS_MODEL, async () => {
   for (const name of ["talk", "stereo", "quality", "frames", "long-chunks"]) {
     const file = await lamella.open(written(`${name}.lam`));
     const whole = (await joinedBlocks(file.blocks())).channels;
-    for (const [from, to] of [[0.3, 0.31], [0.5, Infinity], [2.2, 2.3], [0, 0.001]]) {
+    for (const [from, to] of [
+      [0.3, 0.31],
+      [0.5, Infinity],
+      [2.2, 2.3],
+      [0, 0.001],
+    ]) {
       const first = Math.round(from * file.sampleRate);
       const last = Math.min(whole[0].length, Math.round(to * file.sampleRate));
       if (first >= whole[0].length) continue;
@@ -96,12 +105,18 @@ test("the bits over time and the facts of a file are known", NEEDS_MODEL, async 
   assert.equal(file.name, "talk.lam");
   assert.equal(file.totalBytes, file.bytes);
   assert.equal(file.header.modelId, file.lamella.manifest?.model_id ?? file.header.modelId);
-  assert.ok(file.chunks.some(({ codebooks }) => codebooks === 0) && file.chunks.some(({ codebooks }) => codebooks > 0));
+  assert.ok(
+    file.chunks.some(({ codebooks }) => codebooks === 0) &&
+      file.chunks.some(({ codebooks }) => codebooks > 0),
+  );
   file.chunks.forEach((chunk, number) => assert.equal(chunk.number, number));
   assert.ok(file.chunks.reduce((sum, { bytes }) => sum + bytes, 0) < file.bytes);
   const damaged = await lamella.open(written("lost-middle.lam"));
   await damaged.whenComplete();
-  assert.deepEqual(damaged.chunks.map(({ lost }) => lost), [false, true, false, false, false].slice(0, damaged.chunks.length));
+  assert.deepEqual(
+    damaged.chunks.map(({ lost }) => lost),
+    [false, true, false, false, false].slice(0, damaged.chunks.length),
+  );
   assert.match(damaged.damage, /^chunk 1 at byte \d+ \(0\.\d\d s\): checksum /);
 });
 
@@ -115,7 +130,8 @@ test("what cannot be opened is said in one line", NEEDS_MODEL, async () => {
   const mono = new Uint8Array(readFileSync(new URL("../golden/v1/mono.lam", import.meta.url)));
   await assert.rejects(lamella.open(mono), {
     name: "WrongModel",
-    message: /^header: model 0123456789abcdef at byte 23, expected [0-9a-f]{16}: decode with the model that coded it$/,
+    message:
+      /^header: model 0123456789abcdef at byte 23, expected [0-9a-f]{16}: decode with the model that coded it$/,
   });
   await assert.rejects(lamella.open("http://127.0.0.1:9/none.lam"), { name: "NetworkError" });
   const lost = written("talk.lam").slice(0, 60);
@@ -155,7 +171,10 @@ test("background decoding waits for the foreground", NEEDS_MODEL, async () => {
   const file = await lamella.open(written("talk.lam"));
   const [behind, before] = [file.blocks({ background: true }), file.blocks()];
   const order = [];
-  await Promise.all([behind.next().then(() => order.push("behind")), before.next().then(() => order.push("before"))]);
+  await Promise.all([
+    behind.next().then(() => order.push("behind")),
+    before.next().then(() => order.push("before")),
+  ]);
   assert.deepEqual(order, ["before", "behind"]);
   await Promise.all([behind.return(), before.return()]);
 });
@@ -171,7 +190,10 @@ test("sound becomes a file that decodes to it again; Python checks the file", NE
       assert.equal(seconds, source[0].length / lamella.manifest.sample_rate);
       const file = await lamella.open(bytes);
       const sound = await joinedBlocks(file.blocks());
-      assert.deepEqual(sound.channels.map((samples) => samples.length), source.map((samples) => samples.length));
+      assert.deepEqual(
+        sound.channels.map((samples) => samples.length),
+        source.map((samples) => samples.length),
+      );
       assert.equal(file.damage, null);
     }
   }
@@ -198,7 +220,10 @@ test("a live file is the same sound, whatever the size of the parts", NEEDS_MODE
 
 test("what cannot be encoded is said", NEEDS_MODEL, async () => {
   const silence = new Float32Array(100);
-  await assert.rejects(lamella.encode([silence], { bitrate: 17 }), /^RangeError: bitrate 17 bits per second is not one of /);
+  await assert.rejects(
+    lamella.encode([silence], { bitrate: 17 }),
+    /^RangeError: bitrate 17 bits per second is not one of /,
+  );
   await assert.rejects(lamella.encode([]), RangeError);
   await assert.rejects(lamella.encode([silence, new Float32Array(99)]), RangeError);
   await assert.rejects(lamella.encode([silence.fill(NaN)]), /finite/);

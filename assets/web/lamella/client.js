@@ -149,7 +149,7 @@ export class Lamella extends EventTarget {
     try {
       const { stream, total } = await streamOf(source);
       file.totalBytes = total;
-      for (const reader = stream.getReader(); this.files.has(file.number); ) {
+      for (const reader = stream.getReader(); this.files.has(file.number);) {
         const { done, value } = await reader.read();
         if (done) break;
         this.send("append", { file: file.number, bytes: value });
@@ -168,7 +168,9 @@ export class Lamella extends EventTarget {
    * @returns {Promise<any>}
    */
   call(method, params) {
-    return new Promise((resolve, reject) => this.requests.set(this.send(method, params), { resolve, reject }));
+    return new Promise((resolve, reject) =>
+      this.requests.set(this.send(method, params), { resolve, reject }),
+    );
   }
 
   /**
@@ -246,6 +248,9 @@ export class LamFile extends EventTarget {
   async *blocks({ start = 0, end = Infinity, background = false, signal } = {}) {
     const { lamella, number: file, sampleRate } = this;
     const stream = lamella.next++;
+    const stop = () => lamella.send("stop", { stream });
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", stop);
     const sample = (/** @type {number} */ seconds) => Math.max(0, Math.round(seconds * sampleRate));
     await lamella.call("blocks", { stream, file, start: sample(start), end: sample(end), background });
     try {
@@ -256,13 +261,15 @@ export class LamFile extends EventTarget {
         yield { start: block.sample / sampleRate, ...block };
       }
     } finally {
-      lamella.send("stop", { stream });
+      signal?.removeEventListener("abort", stop);
+      stop();
     }
   }
 
   /** Wait until all of the file has arrived. */
   async whenComplete() {
-    if (!this.complete) await new Promise((resolve) => this.addEventListener("complete", resolve, { once: true }));
+    if (!this.complete)
+      await new Promise((resolve) => this.addEventListener("complete", resolve, { once: true }));
   }
 
   /** Forget the file. */
@@ -283,7 +290,8 @@ export class LamFile extends EventTarget {
     Object.assign(this, info);
     this.chunks.splice(from, Infinity, ...chunks);
     this.dispatchEvent(new Event("progress"));
-    if (before.damage !== this.damage || before.losses !== this.losses.length) this.dispatchEvent(new Event("damage"));
+    if (before.damage !== this.damage || before.losses !== this.losses.length)
+      this.dispatchEvent(new Event("damage"));
     if (this.complete && !before.complete) this.dispatchEvent(new Event("complete"));
   }
 }
@@ -340,11 +348,14 @@ export class Encoder {
  */
 async function streamOf(source) {
   if (source instanceof ReadableStream) return { stream: source, total: 0 };
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) source = new Blob([/** @type {any} */ (source)]);
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array)
+    source = new Blob([/** @type {any} */ (source)]);
   if (source instanceof Blob) return { stream: source.stream(), total: source.size };
   const response = source instanceof Response ? source : await fetch(source);
   if (!response.ok || !response.body) {
-    throw new NetworkError(`${response.url}: the server answers ${response.status} ${response.statusText}`.trim());
+    throw new NetworkError(
+      `${response.url}: the server answers ${response.status} ${response.statusText}`.trim(),
+    );
   }
   const coded = response.headers.get("content-encoding") !== null; // then the length is that of the coded bytes
   return { stream: response.body, total: coded ? 0 : Number(response.headers.get("content-length") ?? 0) };

@@ -99,7 +99,11 @@ export class DecoderStream {
   async silence(frames) {
     const { latency } = this.manifest;
     const sound = await this.expected(frames, this.lost < this.audible ? 1 : 0);
-    fade(sound, (time) => (time < latency ? this.gain * falling(time / latency) : 0), frames * this.manifest.hop_length);
+    fade(
+      sound,
+      (time) => (time < latency ? this.gain * falling(time / latency) : 0),
+      frames * this.manifest.hop_length,
+    );
     this.nextFrame += frames;
     this.state = this.initialState();
     this.lost = this.audible;

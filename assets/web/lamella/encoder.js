@@ -158,7 +158,10 @@ export class EncoderStream {
 function midAndSide(samples) {
   if (samples.length !== 2) return samples;
   const [left, right] = samples;
-  return [left.map((value, time) => (value + right[time]) / 2), left.map((value, time) => (value - right[time]) / 2)];
+  return [
+    left.map((value, time) => (value + right[time]) / 2),
+    left.map((value, time) => (value - right[time]) / 2),
+  ];
 }
 
 /** @param {...Float32Array} parts */

@@ -180,7 +180,8 @@ export function crc32(data, before = 0) {
   let crc = ~before;
   let place = 0;
   for (; place < whole; place += SLICES) {
-    const low = crc ^ (data[place] | (data[place + 1] << 8) | (data[place + 2] << 16) | (data[place + 3] << 24));
+    const low =
+      crc ^ (data[place] | (data[place + 1] << 8) | (data[place + 2] << 16) | (data[place + 3] << 24));
     crc =
       t7[low & 0xff] ^
       t6[(low >>> 8) & 0xff] ^

@@ -70,7 +70,8 @@ const LIMITS = /** @type {const} */ ([
 export function checkedHeader(header) {
   for (const [key, name, low, high] of LIMITS) checkRange(name, header[key], low, high);
   if (header.numSamples !== null) checkRange("num_samples", header.numSamples, 0, MAX_SAMPLES);
-  if (!/^[0-9a-f]{16}$/.test(header.modelId)) throw new RangeError(`model_id ${header.modelId}, expected 16 digits`);
+  if (!/^[0-9a-f]{16}$/.test(header.modelId))
+    throw new RangeError(`model_id ${header.modelId}, expected 16 digits`);
   checkRange("frames_per_chunk", header.framesPerChunk, 1, mostFrames(header));
   return header;
 }
@@ -85,7 +86,9 @@ export function readHeader(data) {
   const fields = view(data);
   const flags = data[7];
   if (flags & ~FLAG_VARIES) {
-    throw new UnsupportedVersion(`header: flags 0x${hex(data.subarray(7, 8))} at byte 7, expected 0x00 or 0x01`);
+    throw new UnsupportedVersion(
+      `header: flags 0x${hex(data.subarray(7, 8))} at byte 7, expected 0x00 or 0x01`,
+    );
   }
   const numSamples = fields.getBigUint64(31, true);
   try {

@@ -51,7 +51,7 @@ export class Intervals {
    */
   find(place) {
     let low = 0;
-    for (let high = this.size; high - low > 1; ) {
+    for (let high = this.size; high - low > 1;) {
       const middle = (low + high) >> 1;
       if (this.start(middle) <= place) low = middle;
       else high = middle;

@@ -103,7 +103,13 @@ export class Model {
 
   /** Return the rates that the model is trained for: bits per second and channel, and the codebooks of each. */
   get bitrates() {
-    const { num_codebooks: most, base_codebooks: least, codebook_size: size, sample_rate, hop_length } = this.manifest;
+    const {
+      num_codebooks: most,
+      base_codebooks: least,
+      codebook_size: size,
+      sample_rate,
+      hop_length,
+    } = this.manifest;
     const counts = SHIPPED_CODEBOOKS.filter((count) => count >= least && count <= most);
     return (counts.length ? counts : [most]).map((numCodebooks) => ({
       bitrate: Math.round((numCodebooks * Math.log2(size) * sample_rate) / hop_length),
@@ -178,7 +184,10 @@ export class Graph {
     const entries = Object.entries(this.spec.state).map(([name, { shape, dtype }]) => {
       const sizes = shape.map((size) => (typeof size === "number" ? size : channels));
       const count = sizes.reduce((a, b) => a * b, 1);
-      return [name, this.tensor(dtype, dtype === "int32" ? new Int32Array(count) : new Float32Array(count), sizes)];
+      return [
+        name,
+        this.tensor(dtype, dtype === "int32" ? new Int32Array(count) : new Float32Array(count), sizes),
+      ];
     });
     return Object.fromEntries(entries);
   }
@@ -211,7 +220,8 @@ function checkedManifest(bytes, url) {
   if (wrong) throw new ModelError(`${url}: ${wrong} is ${manifest?.[wrong]}, expected an integer`);
   for (const name of ["encode", "decode"]) {
     const { file, state } = manifest.functions?.[name] ?? {};
-    if (typeof file !== "string" || !state) throw new ModelError(`${url}: no function ${name} with a file and a state`);
+    if (typeof file !== "string" || !state)
+      throw new ModelError(`${url}: no function ${name} with a file and a state`);
   }
   return manifest;
 }

@@ -23,7 +23,8 @@ export function pack(codes, bitsPerCode) {
   let place = 0;
   for (let number = 0; number < codes.length; number++) {
     const code = codes[number];
-    if (!(code >= 0 && code < 1 << bitsPerCode)) throw new RangeError(`code ${code} does not fit ${bitsPerCode} bits`);
+    if (!(code >= 0 && code < 1 << bitsPerCode))
+      throw new RangeError(`code ${code} does not fit ${bitsPerCode} bits`);
     waiting = (waiting << bitsPerCode) | code;
     for (bits += bitsPerCode; bits >= 8; bits -= 8) data[place++] = waiting >> (bits - 8);
     waiting &= (1 << bits) - 1;

@@ -27,9 +27,10 @@ import { decodeChunk } from "./reader.js";
  * @param {Model} model that made it
  * @param {number} start number of a sample at the model's rate
  * @param {number} end
+ * @param {AbortSignal} [signal] ends the decoding, also while sound before `start` is decoded
  * @returns {AsyncGenerator<Block, void>}
  */
-export async function* blocks(recording, model, start, end = Infinity) {
+export async function* blocks(recording, model, start, end = Infinity, signal) {
   const header = await recording.whenHeader();
   const { manifest } = model;
   const { hop_length: hop, latency } = manifest;
@@ -40,7 +41,10 @@ export async function* blocks(recording, model, start, end = Infinity) {
   /** @type {Block} */
   let held = { sample: decoder.nextFrame * hop - latency, channels: [] };
   for await (const sound of sounds(recording, decoder, prior, header)) {
-    held.channels = held.channels.length ? sound.map((samples, n) => appended(held.channels[n], samples)) : sound;
+    if (signal?.aborted) return;
+    held.channels = held.channels.length
+      ? sound.map((samples, n) => appended(held.channels[n], samples))
+      : sound;
     const available = held.sample + held.channels[0].length;
     const ready = Math.min(end, recording.modelSamples() ?? available - hop);
     const [block, rest] = split(held, start, ready);
@@ -74,11 +78,12 @@ async function* sounds(recording, decoder, prior, header) {
     for (let start = 0; start < chunk.frames && !chunk.codebooks; start += second) {
       yield decoder.silence(Math.min(second, chunk.frames - start));
     }
-    for (let start = 0; start < chunk.frames && chunk.codebooks; ) {
+    for (let start = 0; start < chunk.frames && chunk.codebooks;) {
       const part = { codes, chunkFrames: chunk.frames, codebooks: chunk.codebooks, start, frames: second };
       part.frames = Math.min(second, chunk.frames - start);
       start += part.frames;
-      const parts = start < chunk.frames ? [part] : [part, ...following(recording, chunk, second, header, prior)];
+      const parts =
+        start < chunk.frames ? [part] : [part, ...following(recording, chunk, second, header, prior)];
       yield decoder.decode(parts);
     }
   }
@@ -115,7 +120,11 @@ function following(recording, chunk, second, header, prior) {
   /** @type {Part[]} */
   const parts = [];
   let left = second - (chunk.frames % second || second);
-  for (let number = chunk.index + 1; chunk.frames === header.framesPerChunk && recording.has(number); number++) {
+  for (
+    let number = chunk.index + 1;
+    chunk.frames === header.framesPerChunk && recording.has(number);
+    number++
+  ) {
     const next = recording.stored(number);
     if (next.frames > left || !next.codebooks) break;
     const { codes, chunk: decoded } = decodedFrom(recording, number, header, prior);

@@ -249,6 +249,7 @@ export class Player extends EventTarget {
     const end = this.scheduled;
     this.restart(end);
     this.ended = true;
+    this.arrive();
     this.pause();
     this.emit("ended");
   }
@@ -299,6 +300,8 @@ export async function readAudio(source, sampleRate) {
   const audio = await context.decodeAudioData(bytes).catch(() => {
     throw new CodecError("no sound file that this browser can decode");
   });
-  const channels = Array.from({ length: audio.numberOfChannels }, (_, channel) => audio.getChannelData(channel));
+  const channels = Array.from({ length: audio.numberOfChannels }, (_, channel) =>
+    audio.getChannelData(channel),
+  );
   return { channels, sampleRate };
 }

@@ -5,7 +5,8 @@
  * reads the codes that were written.
  */
 
-import { BitstreamError, ModelError } from "./errors.js";
+import { checkedSizes } from "./prior-arrays.js";
+import { BitstreamError } from "./errors.js";
 import { Intervals } from "./intervals.js";
 import { fastLayers, plainLayers } from "./layers.js";
 import { RangeDecoder, RangeEncoder } from "./rangecoder.js";
@@ -25,44 +26,6 @@ const STEPS_PER_UNIT = 16; // of a latent: the unit of codewords and their sums
 const PREDICTION_UNIT = 2 ** 12;
 const BASE_LIMIT = 2047;
 const MAX_ACTIVATION = 255;
-const MAX_SHIFT = 30;
-const MAX_BIAS = 2 ** 22;
-
-/** Name of an array, its type and the names of its dimensions. */
-const LAYOUT = /** @type {const} */ ({
-  codewords: ["I8", "codebooks", "size", "dim"],
-  order: ["I16", "codebooks", "size"],
-  prediction: ["I16", "base", "base"],
-  base_codebooks: ["I32"],
-  restart_frames: ["I32"],
-  "hidden1.kernel": ["I16", "codebooks", "context", "wide"],
-  "hidden1.bias": ["I32", "codebooks", "wide"],
-  "hidden1.shift": ["I32", "codebooks"],
-  "hidden2.kernel": ["I16", "codebooks", "wide", "narrow"],
-  "hidden2.bias": ["I32", "codebooks", "narrow"],
-  "hidden2.shift": ["I32", "codebooks"],
-  "group.kernel": ["I8", "codebooks", "narrow", "groups"],
-  "group.bias": ["I32", "codebooks", "groups"],
-  "group.shift": ["I32", "codebooks"],
-  "place.kernel": ["I8", "codebooks", "groups", "narrow", "members"],
-  "place.bias": ["I32", "codebooks", "groups", "members"],
-  "place.shift": ["I32", "codebooks"],
-});
-
-/** @type {Record<string, number>} */
-const MAX_SIZES = { codebooks: 2 ** 8, size: 2 ** 14, dim: 2 ** 10, wide: 2 ** 10, narrow: 2 ** 7 };
-
-/** @type {Record<string, [number, number]>} smallest and largest value, where not all values are allowed */
-const LIMITS = {
-  base_codebooks: [1, 2 ** 8],
-  restart_frames: [1, 2 ** 16],
-  "hidden1.shift": [0, MAX_SHIFT],
-  "hidden2.shift": [0, MAX_SHIFT],
-  "group.shift": [0, MAX_SHIFT],
-  "group.bias": [-MAX_BIAS, MAX_BIAS],
-  "place.shift": [0, MAX_SHIFT],
-  "place.bias": [-MAX_BIAS, MAX_BIAS],
-};
 
 /** A prior that packs and unpacks the codes of chunks. */
 export class Prior {
@@ -74,7 +37,7 @@ export class Prior {
     this.sizes = checkedSizes(tensors, name);
     const { codebooks, size, groups, members } = this.sizes;
     const data = Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [key, tensor.data]));
-    this.data = /** @type {Record<keyof typeof LAYOUT, Integers>} */ (data);
+    this.data = /** @type {Record<import("./prior-arrays.js").ArrayName, Integers>} */ (data);
     this.numCodebooks = codebooks;
     this.codebookSize = size;
     this.baseCodebooks = this.data.base_codebooks[0];
@@ -142,7 +105,10 @@ export class Prior {
    */
   walk(codes, channels, frames, codebooks, choose) {
     const { size, narrow, groups, members } = this.sizes;
-    const { places, data: { order } } = this;
+    const {
+      places,
+      data: { order },
+    } = this;
     const known = new Int32Array(channels);
     const contexts = Array.from({ length: channels }, () => new Context(this, codebooks));
     const hidden = contexts.map(() => new Int32Array(narrow));
@@ -275,7 +241,11 @@ export function checkPrior({ bitsPerCode, numCodebooks }, prior) {
  * @param {Prior} prior
  */
 function weightsOf({ data, sizes: { context, wide, narrow, groups, members } }) {
-  const layer = (/** @type {"hidden1" | "hidden2" | "group" | "place"} */ name, /** @type {number} */ inputs, /** @type {number} */ outputs) => ({
+  const layer = (
+    /** @type {"hidden1" | "hidden2" | "group" | "place"} */ name,
+    /** @type {number} */ inputs,
+    /** @type {number} */ outputs,
+  ) => ({
     kernel: data[`${name}.kernel`],
     bias: data[`${name}.bias`],
     inputs,
@@ -296,7 +266,8 @@ function weightsOf({ data, sizes: { context, wide, narrow, groups, members } }) 
  * @param {Int32Array | Int16Array | Float64Array} hidden the result
  */
 function activate(sums, shift, hidden) {
-  const limited = (/** @type {number} */ value) => (value < 0 ? 0 : value > MAX_ACTIVATION ? MAX_ACTIVATION : value);
+  const limited = (/** @type {number} */ value) =>
+    value < 0 ? 0 : value > MAX_ACTIVATION ? MAX_ACTIVATION : value;
   const fast = sums instanceof Int32Array;
   for (let column = 0; column < hidden.length; column++) {
     const sum = sums[column];
@@ -318,7 +289,15 @@ function fitsFastLayers({ data, sizes, baseCodebooks }, { hidden1, hidden2 }) {
     const words = data.codewords.subarray(codebook * size * dim, (codebook + 1) * size * dim);
     limit.forEach((sum, place) => (limit[place] = sum + largestAt(words, place, dim)));
   }
-  const limits = [STEPS_PER_UNIT, codebooks, ...baseLimit, ...baseLimit, ...restLimit, ...baseLimit, ...restLimit];
+  const limits = [
+    STEPS_PER_UNIT,
+    codebooks,
+    ...baseLimit,
+    ...baseLimit,
+    ...restLimit,
+    ...baseLimit,
+    ...restLimit,
+  ];
   const activations = new Array(wide).fill(MAX_ACTIVATION);
   return (
     limits.every((limit) => limit < 2 ** 15) &&
@@ -335,7 +314,8 @@ function fitsFastLayers({ data, sizes, baseCodebooks }, { hidden1, hidden2 }) {
  */
 function largestAt(numbers, start, step) {
   let largest = 0;
-  for (let place = start; place < numbers.length; place += step) largest = Math.max(largest, Math.abs(numbers[place]));
+  for (let place = start; place < numbers.length; place += step)
+    largest = Math.max(largest, Math.abs(numbers[place]));
   return largest;
 }
 
@@ -349,7 +329,8 @@ function largestSum(limits, { kernel, bias, outputs }) {
   for (let start = 0, row = 0; start < kernel.length; start += outputs, row++) {
     const limit = limits[row % limits.length];
     const layer = Math.floor(row / limits.length) * outputs;
-    for (let column = 0; column < outputs; column++) sums[layer + column] += limit * Math.abs(kernel[start + column]);
+    for (let column = 0; column < outputs; column++)
+      sums[layer + column] += limit * Math.abs(kernel[start + column]);
   }
   return sums.reduce((a, b) => Math.max(a, b), 0);
 }
@@ -365,65 +346,4 @@ function inverses(order, size) {
     places[index - (index % size) + code] = index % size;
   });
   return places;
-}
-
-/**
- * Check the arrays of a prior; return the sizes of its dimensions by name.
- * @param {Record<string, Tensor>} tensors
- * @param {string} name of their file
- */
-function checkedSizes(tensors, name) {
-  /** @type {Record<string, number>} */
-  const sizes = {};
-  const wrong = [...new Set([...Object.keys(tensors), ...Object.keys(LAYOUT)])].filter(
-    (key) => !(key in tensors && key in LAYOUT),
-  );
-  if (wrong.length) throw new ModelError(`${name}: arrays ${wrong.sort().join(", ")} are missing or unknown`);
-  for (const key of /** @type {(keyof typeof LAYOUT)[]} */ (Object.keys(LAYOUT))) {
-    checkTensor(key, tensors[key], sizes, name);
-  }
-  const { base, dim, size, groups, members } = sizes;
-  const context = 2 + 3 * base + 2 * dim;
-  if (sizes.context !== context || base > dim) {
-    throw new ModelError(`${name}: a context of ${sizes.context}, expected ${context}`);
-  }
-  if (groups * members !== size) {
-    throw new ModelError(`${name}: ${groups} groups of ${members}, expected ${size} in all`);
-  }
-  const order = tensors.order.data;
-  for (let start = 0; start < order.length; start += size) {
-    const seen = new Set(order.subarray(start, start + size));
-    if (seen.size !== size || [...seen].some((code) => code < 0 || code >= size)) {
-      throw new ModelError(`${name}: an order that does not contain each code exactly once`);
-    }
-  }
-  return /** @type {Record<"codebooks" | "size" | "dim" | "base" | "context" | "wide" | "narrow" | "groups" | "members", number>} */ (
-    sizes
-  );
-}
-
-/**
- * Check one array against the layout, and its shape against the `sizes` seen so far, which it extends.
- * @param {keyof typeof LAYOUT} key
- * @param {Tensor} tensor
- * @param {Record<string, number>} sizes
- * @param {string} name
- */
-function checkTensor(key, { dtype, shape, data }, sizes, name) {
-  const [kind, ...dimensions] = LAYOUT[key];
-  if (dtype !== kind || shape.length !== dimensions.length) {
-    const expected = `${kind} of ${dimensions.length} dimensions`;
-    throw new ModelError(`${name}: ${key} is ${dtype} of ${shape.length} dimensions, expected ${expected}`);
-  }
-  dimensions.forEach((dimension, place) => {
-    const size = shape[place];
-    sizes[dimension] ??= size;
-    if (sizes[dimension] !== size || size < 1 || size > (MAX_SIZES[dimension] ?? size)) {
-      throw new ModelError(`${name}: ${key} has shape ${shape}, which does not fit: ${dimension} ${size}`);
-    }
-  });
-  const [low, high] = LIMITS[key] ?? [-Infinity, Infinity];
-  if (data.some((/** @type {number} */ value) => value < low || value > high)) {
-    throw new ModelError(`${name}: ${key} has values outside ${low} to ${high}`);
-  }
 }

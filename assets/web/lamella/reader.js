@@ -194,14 +194,18 @@ export class Reader {
     if (!this.trailer) {
       const same = this.index.sizes.every((byte, place) => byte === trailer.sizes[place]);
       if (!same) {
-        throw new BitstreamError(`${where}: the index does not give the sizes of the ${this.nextChunk} chunks`);
+        throw new BitstreamError(
+          `${where}: the index does not give the sizes of the ${this.nextChunk} chunks`,
+        );
       }
       this.setNumSamples(trailer, this.nextFrame);
       this.checkSurplus(where);
     } else if (start !== trailer.offset) {
       throw new BitstreamError(`${where}: expected chunk ${this.nextChunk} there, as in the index`);
     } else if (this.tooFew(this.numSamples ?? 0, this.nextFrame)) {
-      throw new BitstreamError(`${where}: ${tooFewFrames(this.header, this.numSamples ?? 0, this.nextFrame)}`);
+      throw new BitstreamError(
+        `${where}: ${tooFewFrames(this.header, this.numSamples ?? 0, this.nextFrame)}`,
+      );
     }
     this.finished = true;
     if (trailer.hasCopy) this.checkCopy(trailer.end);

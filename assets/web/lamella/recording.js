@@ -249,7 +249,9 @@ export class Recording {
     else if (next < total && this.damage) this.losses.push(this.loss(header, next, total));
     const absurd = this.losses.find(({ start, end }) => end !== null && end - start > MOST_LOST);
     if (absurd) {
-      this.failure = new BitstreamError(`${absurd.text} is lost, expected at most ${showTime(MOST_LOST)} in one place`);
+      this.failure = new BitstreamError(
+        `${absurd.text} is lost, expected at most ${showTime(MOST_LOST)} in one place`,
+      );
     } else if (empty && total !== 0) {
       this.failure = new BitstreamError("no chunk is left that could be decoded");
     }

@@ -49,7 +49,8 @@ export class RecoveringReader extends Reader {
     try {
       return super.readHeader();
     } catch (error) {
-      const header = copiedHeader(this.source.bytes) ?? corrected(this.source.bytes.subarray(0, HEADER_BYTES));
+      const header =
+        copiedHeader(this.source.bytes) ?? corrected(this.source.bytes.subarray(0, HEADER_BYTES));
       if (!header) throw error;
       this.headerRepaired = true;
       return header;

@@ -22,7 +22,8 @@ const KINDS = { I8: Int8Array, I16: Int16Array, I32: Int32Array };
  */
 export function readTensors(bytes, name) {
   const size = bytes.length < 8 ? Infinity : Number(view(bytes).getBigUint64(0, true));
-  if (size > MAX_HEADER || size > bytes.length - 8) throw new ModelError(`${name}: no safetensors file, or cut short`);
+  if (size > MAX_HEADER || size > bytes.length - 8)
+    throw new ModelError(`${name}: no safetensors file, or cut short`);
   /** @type {Record<string, Tensor>} */
   const tensors = {};
   for (const [key, entry] of Object.entries(parsed(bytes.subarray(8, 8 + size), name))) {
@@ -55,7 +56,9 @@ function tensor(entry, content, where) {
   const Kind = KINDS[dtype];
   if (!Kind) throw new ModelError(`${where} is ${dtype}, expected ${Object.keys(KINDS).join(", ")}`);
   const { shape, data_offsets: offsets } = entry;
-  const whole = [shape, offsets].every((list) => Array.isArray(list) && list.every((size) => Number.isInteger(size) && size >= 0));
+  const whole = [shape, offsets].every(
+    (list) => Array.isArray(list) && list.every((size) => Number.isInteger(size) && size >= 0),
+  );
   const count = whole ? shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1) : -1;
   if (!whole || offsets[1] > content.length || offsets[1] - offsets[0] !== count * Kind.BYTES_PER_ELEMENT) {
     throw new ModelError(`${where}: its size does not fit the file`);

@@ -112,7 +112,8 @@ function shiftedBack(crc, size) {
 
 function powers() {
   let power = 1 << 31; // x^0
-  for (let step = 0; step < 8; step++) power = power < 0 ? (power << 1) ^ ((POLYNOMIAL << 1) | 1) : power << 1;
+  for (let step = 0; step < 8; step++)
+    power = power < 0 ? (power << 1) ^ ((POLYNOMIAL << 1) | 1) : power << 1;
   const list = [power];
   while (list.length < 28) list.push(times(list[list.length - 1], list[list.length - 1]));
   return Int32Array.from(list);

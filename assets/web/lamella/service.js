@@ -48,7 +48,7 @@ export class Service {
     this.models = [];
     /** @type {Map<number, {recording: Recording, model: Model | null}>} */
     this.files = new Map();
-    /** @type {Map<number, {sound: AsyncGenerator<Block, void>, background: boolean}>} */
+    /** @type {Map<number, {sound: AsyncGenerator<Block, void>, background: boolean, stopping: AbortController}>} */
     this.streams = new Map();
     /** @type {Map<number, EncoderStream>} */
     this.encoders = new Map();
@@ -81,7 +81,8 @@ export class Service {
   onload({ models, runtime }) {
     const loading = {
       runtime: once(async () => {
-        const progress = (/** @type {number} */ loaded) => this.tell("progress", 0, { part: "runtime", loaded, total: 1 });
+        const progress = (/** @type {number} */ loaded) =>
+          this.tell("progress", 0, { part: "runtime", loaded, total: 1 });
         progress(0);
         const loaded = await this.loading.runtime(runtime);
         progress(1);
@@ -145,8 +146,9 @@ export class Service {
   onblocks({ stream, file, start, end, background }) {
     const opened = this.files.get(file);
     if (!opened?.model) throw new CodecError("the file is closed");
-    const sound = blocks(opened.recording, opened.model, start, end);
-    this.streams.set(stream, { sound, background });
+    const stopping = new AbortController();
+    const sound = blocks(opened.recording, opened.model, start, end, stopping.signal);
+    this.streams.set(stream, { sound, background, stopping });
   }
 
   /**
@@ -160,7 +162,9 @@ export class Service {
     else this.urgent++;
     try {
       const { value } = await opened.sound.next();
-      return value ? { sample: value.sample, channels: value.channels.map((samples) => samples.slice()) } : null;
+      return value
+        ? { sample: value.sample, channels: value.channels.map((samples) => samples.slice()) }
+        : null;
     } finally {
       if (!opened.background) this.urgent--;
     }
@@ -168,7 +172,7 @@ export class Service {
 
   /** @param {{stream: number}} params */
   onstop({ stream }) {
-    this.streams.get(stream)?.sound.return();
+    this.streams.get(stream)?.stopping.abort();
     this.streams.delete(stream);
   }
 
@@ -294,7 +298,14 @@ function chunkInfo({ header, chunks, losses, rejected }, from) {
     .slice(from)
     .filter(({ index }) => !rejected.has(index))
     .map(({ index, startFrame, frames, size, codebooks }) => {
-      return { number: index, start: startFrame * frame, seconds: frames * frame, bytes: size, codebooks, lost: false };
+      return {
+        number: index,
+        start: startFrame * frame,
+        seconds: frames * frame,
+        bytes: size,
+        codebooks,
+        lost: false,
+      };
     });
   const gaps = losses.map(({ first, start, end }) => {
     return { number: first, start, seconds: (end ?? start) - start, bytes: 0, codebooks: 0, lost: true };

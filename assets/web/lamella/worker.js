@@ -16,7 +16,9 @@ async function runtime(folder) {
     ort.env.wasm.numThreads = 1; // more would need headers that few static hosts send
     return ort;
   } catch (error) {
-    throw new NetworkError(`${folder}ort.wasm.min.mjs cannot be loaded: ${/** @type {Error} */ (error).message}`);
+    throw new NetworkError(
+      `${folder}ort.wasm.min.mjs cannot be loaded: ${/** @type {Error} */ (error).message}`,
+    );
   }
 }
 
@@ -29,7 +31,7 @@ async function fetchFile(url, progress) {
     const total = Number(response.headers.get("content-length") ?? 0);
     const parts = [];
     let loaded = 0;
-    for (const reader = response.body.getReader(); ; ) {
+    for (const reader = response.body.getReader(); ;) {
       const { done, value } = await reader.read();
       if (done) break;
       parts.push(value);

@@ -76,7 +76,8 @@ export class Writer {
       throw new RangeError(`${numSamples} samples, expected ${header.numSamples} as in the header`);
     }
     checkRange("num_samples", numSamples, 0, MAX_SAMPLES);
-    if (numFrames < framesFor(header, numSamples)) throw new RangeError(tooFewFrames(header, numSamples, numFrames));
+    if (numFrames < framesFor(header, numSamples))
+      throw new RangeError(tooFewFrames(header, numSamples, numFrames));
     return ending(this.index, numSamples, header, this.size);
   }
 

@@ -35,7 +35,10 @@ export function readNpy(bytes) {
   const size = bytes[8] + 256 * bytes[9];
   const header = new TextDecoder().decode(bytes.subarray(10, 10 + size));
   const numbers = /'shape': \(([^)]*)\)/.exec(header)?.[1] ?? "";
-  const shape = numbers.split(",").filter((word) => word.trim()).map(Number);
+  const shape = numbers
+    .split(",")
+    .filter((word) => word.trim())
+    .map(Number);
   return { shape, data: new Int32Array(bytes.slice(10 + size).buffer) };
 }
 

@@ -37,10 +37,13 @@ export async function fuzz(count, seed) {
     try {
       await tryAll(bytes, prior, random);
     } catch (error) {
-      throw new Error(`input ${number} of seed ${seed}: ${Buffer.from(bytes).toString("base64")}`, { cause: error });
+      throw new Error(`input ${number} of seed ${seed}: ${Buffer.from(bytes).toString("base64")}`, {
+        cause: error,
+      });
     }
     const { user, system } = process.cpuUsage(start);
-    if (user + system > SLOWEST * 1e6) throw new Error(`input ${number} of seed ${seed} takes ${user + system} µs`);
+    if (user + system > SLOWEST * 1e6)
+      throw new Error(`input ${number} of seed ${seed} takes ${user + system} µs`);
   }
 }
 
@@ -58,9 +61,15 @@ async function tryAll(bytes, prior, random) {
   });
   if (!reader && !(error instanceof BitstreamError)) throw new Error("no reader and no error");
   const recording = new Recording();
-  for (let place = 0; place < bytes.length; place += 1000) recording.append(bytes.subarray(place, place + 1000));
+  for (let place = 0; place < bytes.length; place += 1000)
+    recording.append(bytes.subarray(place, place + 1000));
   recording.end();
-  if (recording.header && recording.failure === null && recording.damage === null && recording.numSamples === null) {
+  if (
+    recording.header &&
+    recording.failure === null &&
+    recording.damage === null &&
+    recording.numSamples === null
+  ) {
     throw new Error("a whole file of unknown length");
   }
   if (random(10) === 0) {
@@ -100,7 +109,10 @@ function mutated(seeds, random) {
         bytes = bytes.slice(0, at);
         break;
       default:
-        bytes = joined(bytes.subarray(0, at), seeds[random(seeds.length)].subarray(random(60), 60 + size * 5));
+        bytes = joined(
+          bytes.subarray(0, at),
+          seeds[random(seeds.length)].subarray(random(60), 60 + size * 5),
+        );
     }
   }
   return bytes.length > LARGEST ? bytes.slice(0, LARGEST) : bytes;
@@ -162,5 +174,7 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [count, seed] = [Number(process.argv[2] ?? 100_000), Number(process.argv[3] ?? 1)];
   const start = performance.now();
   await fuzz(count, seed);
-  console.log(`${count} inputs of seed ${seed}: no hang and no uncaught error, ${Math.round((performance.now() - start) / 1000)} s`);
+  console.log(
+    `${count} inputs of seed ${seed}: no hang and no uncaught error, ${Math.round((performance.now() - start) / 1000)} s`,
+  );
 }

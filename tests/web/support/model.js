@@ -13,8 +13,14 @@ export const FOLDER = process.env.LAMELLA_SOUNDS ?? ""; // written by test_node.
 export const NEEDS_MODEL = needs();
 
 function needs() {
-  if (!PACKAGE) return { skip: "npm pack onnxruntime-web, and set ONNXRUNTIME_WEB to the folder of the unpacked package" };
-  if (!FOLDER) return { skip: "pytest tests/web/test_node.py writes a small model and its sounds, and sets LAMELLA_SOUNDS" };
+  if (!PACKAGE)
+    return {
+      skip: "npm pack onnxruntime-web, and set ONNXRUNTIME_WEB to the folder of the unpacked package",
+    };
+  if (!FOLDER)
+    return {
+      skip: "pytest tests/web/test_node.py writes a small model and its sounds, and sets LAMELLA_SOUNDS",
+    };
   return {};
 }
 
@@ -60,7 +66,9 @@ export function written(name) {
 export function samplesOf(name, channels) {
   const all = new Float32Array(written(name).buffer);
   const length = all.length / channels;
-  return Array.from({ length: channels }, (_, channel) => all.subarray(channel * length, (channel + 1) * length));
+  return Array.from({ length: channels }, (_, channel) =>
+    all.subarray(channel * length, (channel + 1) * length),
+  );
 }
 
 /**
@@ -90,7 +98,10 @@ export async function joinedBlocks(blocks) {
  * @param {Float32Array[]} expected
  */
 export function difference(found, expected) {
-  if (found.length !== expected.length || found.some((samples, channel) => samples.length !== expected[channel].length)) {
+  if (
+    found.length !== expected.length ||
+    found.some((samples, channel) => samples.length !== expected[channel].length)
+  ) {
     return Infinity;
   }
   const limited = (/** @type {number} */ value) => Math.min(Math.max(value, -1), 1);

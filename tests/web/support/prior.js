@@ -10,7 +10,11 @@ const [CODEBOOKS, SIZE, DIM, BASE, WIDE, NARROW, GROUPS, MEMBERS] = [12, 1024, 4
  */
 export function smallPrior(random) {
   const kinds = { I8: Int8Array, I16: Int16Array, I32: Int32Array };
-  const tensor = (/** @type {"I8" | "I16" | "I32"} */ dtype, /** @type {number[]} */ shape, /** @type {(place: number) => number} */ value) => {
+  const tensor = (
+    /** @type {"I8" | "I16" | "I32"} */ dtype,
+    /** @type {number[]} */ shape,
+    /** @type {(place: number) => number} */ value,
+  ) => {
     const count = shape.reduce((a, b) => a * b, 1);
     return { dtype, shape, data: kinds[dtype].from({ length: count }, (_, place) => value(place)) };
   };
