@@ -129,7 +129,7 @@ class CodecConfig:
             )
         if self.phasor_bins > MAX_PHASOR_BINS:
             raise ValueError(
-                f"`phasor_limit` {self.phasor_limit} Hz lies above {self.phasor_bins} bins of the short window, "
+                f"`phasor_limit` {self.phasor_limit} Hz covers {self.phasor_bins} bins of the short window, "
                 f"expected at most {MAX_PHASOR_BINS}"
             )
         if not self.phase_bins:

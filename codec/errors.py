@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 
+def printable(text: str, most: int = 64) -> str:
+    """Return a text from outside as one line for a message: control characters as escapes, and cut if it is long."""
+    shown = text if text.isprintable() else ascii(text)
+    return shown if len(shown) <= most else shown[:most] + ".."
+
+
 def shortened(names: Collection[str]) -> str:
     """Return the first three names in the order of the alphabet, and how many more there are, for a message."""
-    shown = [
-        name if name.isprintable() and len(name) <= 64 else ascii(name)[:64] for name in sorted(names)[:3]
-    ]
-    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = ", ".join(printable(name) for name in sorted(names)[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class CodecError(Exception):

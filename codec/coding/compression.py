@@ -19,6 +19,7 @@ from codec.runtime.signals import step_seconds
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
 
+MAX_BLOCK = 384_000  # samples of all channels that are read at a time, at most a second
 LIVE_BLOCKS = 200  # a second: no chunk waits for more than 5 ms of sound after it
 Progress = Callable[[float], None]  # called with the seconds of audio done so far
 
@@ -98,7 +99,7 @@ def compress(  # noqa: PLR0913
             header = encoder.header(None if live else reader.num_samples)
             writer = bitstream.Writer(cast(BinaryIO, output), header, codec.prior)
             output.flush()
-            block_size = reader.sample_rate // (LIVE_BLOCKS if live else 1)
+            block_size = reader.sample_rate // LIVE_BLOCKS if live else _block_size(reader)
             _write_chunks(reader, block_size, encoder, writer, output, progress)
     return _report(reader, output.size)
 
@@ -120,6 +121,10 @@ def _write_chunks(
     writer.write_chunks(encoder.flush())
     writer.close(reader.position)
     output.flush()
+
+
+def _block_size(reader: audio.SampleReader) -> int:
+    return min(reader.sample_rate, MAX_BLOCK // reader.channels)
 
 
 def _report(reader: audio.SampleReader, size: int) -> CompressionReport:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from codec.errors import PresetError
+from codec.errors import PresetError, printable
 from codec.files import PathLike
 
 DEFAULT_PRESET = "lamella-48k"
 MODELS_VARIABLE = "LAMELLA_MODELS"  # environment variable: folders of models, separated as in PATH
 CONFIG, PRIOR, CARD = "config.json", "prior.safetensors", "card.md"
+MAX_CARD_START = 2**16  # bytes of a card in which its first line is looked for
 
 
 class Preset(NamedTuple):
@@ -52,10 +53,16 @@ def find_preset(name: PathLike) -> Path:
     known = {model.name: model.path for model in reversed(list_models())}  # the first of a name wins
     if os.fspath(name) in known:
         return known[os.fspath(name)]
-    if Path(name).joinpath(CONFIG).is_file():
+    if _is_model(Path(name)):
         return Path(name)
     listed = ", ".join(sorted(known)) or "none"
-    raise PresetError(f"no model '{name}': neither a folder with a {CONFIG} nor a known model ({listed})")
+    shown = printable(os.fspath(name), 200)
+    raise PresetError(f"no model '{shown}': neither a folder with a {CONFIG} nor a known model ({listed})")
+
+
+def has_prior(folder: Path) -> bool:
+    """Return True if a folder of a model has a file, or anything else, in the place of a prior."""
+    return os.path.lexists(folder / PRIOR)
 
 
 def samples() -> Path:
@@ -77,10 +84,24 @@ def _assets() -> Path:
 def _models_in(folder: Path) -> Iterator[Preset]:
     """Yield the models whose folders are in a folder, by name, after itself if it is one."""
     for path in (folder, *sorted(folder.glob("*"))):
-        if path.joinpath(CONFIG).is_file():
+        if _is_model(path):
             yield Preset(path.name, path, _first_line(path / CARD))
 
 
+def _is_model(folder: Path) -> bool:
+    """Return True if a folder holds a config. A name that is too long, or a folder without permission, does not."""
+    try:
+        return (folder / CONFIG).is_file()
+    except OSError:
+        return False
+
+
 def _first_line(card: Path) -> str:
-    lines = card.read_text(encoding="utf-8", errors="replace").splitlines() if card.is_file() else []
+    try:
+        if not card.is_file():  # opening a named pipe would wait for ever
+            return ""
+        with open(card, "rb") as file:
+            lines = file.read(MAX_CARD_START).decode(errors="replace").splitlines()
+    except OSError:
+        return ""
     return next((line.lstrip("# ").strip() for line in lines if line.strip()), "")

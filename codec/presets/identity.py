@@ -18,8 +18,16 @@ import numpy as np
 
 from codec.errors import PresetError
 from codec.files import PathLike
-from codec.presets.catalog import CONFIG, MODELS_VARIABLE, PRIOR, find_preset, list_models, list_presets
-from codec.presets.parts import part_path, read_part, read_tensors, stored, weights_of
+from codec.presets.catalog import (
+    CONFIG,
+    MODELS_VARIABLE,
+    PRIOR,
+    find_preset,
+    has_prior,
+    list_models,
+    list_presets,
+)
+from codec.presets.parts import part_path, read_part, read_prior_arrays, stored, weights_of
 from codec.presets.reading import load, read_config
 
 if TYPE_CHECKING:
@@ -114,7 +122,7 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 @functools.lru_cache(maxsize=64)
 def _identity_of(folder: Path, versions: tuple[tuple[int, int, int] | None, ...]) -> bytes:
     config = read_config(folder)
-    prior = read_tensors(folder / PRIOR) if versions[-1] else {}
+    prior = read_prior_arrays(folder / PRIOR, config) if has_prior(folder) else {}
     return _digest(config, read_part(folder, "quantizer", config), prior)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codec.config import CodecConfig
-from codec.errors import PresetError
+from codec.config import MAX_JSON, CodecConfig
+from codec.errors import PresetError, printable
 from codec.files import PathLike
-from codec.presets.catalog import CONFIG, DEFAULT_PRESET, PRIOR, find_preset
-from codec.presets.parts import StoredParts, read_tensors
+from codec.presets.catalog import CONFIG, DEFAULT_PRESET, PRIOR, find_preset, has_prior
+from codec.presets.parts import StoredParts, read_prior_arrays
 
 if TYPE_CHECKING:
     from codec.bitstream import Prior
@@ -70,9 +70,10 @@ def read_config(name: PathLike = DEFAULT_PRESET) -> CodecConfig:
     """Return the sizes of a model, given by name or folder; raise PresetError if they cannot be read."""
     path = find_preset(name) / CONFIG
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_JSON + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise PresetError(f"{path} cannot be read: {error}") from error
+        raise PresetError(f"{path} cannot be read: {printable(str(error), 200)}") from error
     try:
         return CodecConfig.from_json(text)
     except PresetError as error:
@@ -88,13 +89,9 @@ def read_prior(folder: Path, config: CodecConfig) -> Prior | None:
     from codec.bitstream import Prior
 
     path = folder / PRIOR
-    if not path.is_file():
+    if not has_prior(folder):
         return None
     try:
-        prior = Prior(read_tensors(path))
+        return Prior(read_prior_arrays(path, config))
     except ValueError as error:
-        raise PresetError(f"{path} cannot be used: {error}") from error
-    found, expected = (prior.num_codebooks, prior.codebook_size), (config.num_codebooks, config.codebook_size)
-    if found != expected:
-        raise PresetError(f"{path}: (codebooks, codewords) {found}, expected {expected} as in the config")
-    return prior
+        raise PresetError(f"{path}: {error}") from error

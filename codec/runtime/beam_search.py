@@ -34,6 +34,7 @@ import numpy as np
 
 CANDIDATES = 4  # by default
 ROWS_PER_SEARCH = 100  # so that their distances, 400 KiB a candidate, stay in the cache
+MAX_DISTANCES = 2**20  # of a candidate, so that large codebooks take little memory
 LEADING = 2  # columns of a candidate before the residual
 
 
@@ -74,9 +75,10 @@ class BeamSearch:
         Rows may lack the last dimensions where the codewords of all these stages are zero.
         """
         codes = np.empty((len(rows), len(stages)), np.int32)
-        room = self._room(min(len(rows), ROWS_PER_SEARCH))
-        for start in range(0, len(rows), ROWS_PER_SEARCH):
-            part = slice(start, start + ROWS_PER_SEARCH)
+        together = max(1, min(ROWS_PER_SEARCH, MAX_DISTANCES // self._tables.shape[-1]))
+        room = self._room(min(len(rows), together))
+        for start in range(0, len(rows), together):
+            part = slice(start, start + together)
             codes[part] = self._descend(rows[part], stages, self._candidates, 1, room).codes[:, 0]
         return codes
 

@@ -13,6 +13,11 @@ from codec.runtime.folding import Weights
 from codec.runtime.layers import Step
 
 
+MAX_SUMMANDS = (
+    2**22
+)  # numbers of codewords that are added up in one go, 16 MiB: a step of `lamella-48k` has 2^20
+
+
 class Quantizer:
     """Latents to codes and back.
 
@@ -69,10 +74,7 @@ class Quantizer:
 
     def decode(self, codes: np.ndarray, step: Step) -> np.ndarray:
         """Return the quantized latents of codes [batch, frame, codebook]: [batch, frame, latent_dim]."""
-        dim, base_count = self.base_dim, self.base_codebooks
-        words = self.codebooks[np.arange(codes.shape[-1]), codes]  # [batch, frame, codebook, latent_dim]
-        total = np.add.reduce(words[:, :, base_count:], axis=2)
-        bases = np.add.reduce(words[:, :, :base_count, :dim], axis=2)  # differences, made bases in place
+        dim, (total, bases) = self.base_dim, self._sums_of_frames(codes)
         base = self._first_bases(step, codes)
         for frames in self._frames_of_all_seconds(codes):
             bases[:, frames] += base[:, : bases[:, frames].shape[1]] @ self.prediction
@@ -80,6 +82,22 @@ class Quantizer:
         step.after["base"] = bases[:, -1].copy()
         total[..., :dim] += bases
         return total
+
+    def _sums_of_frames(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums of codewords of each frame, the base apart: it is a difference and is made a base in place."""
+        numbers_in_frame = max(1, len(codes) * codes.shape[2] * self.codebooks.shape[2])
+        size = max(1, MAX_SUMMANDS // numbers_in_frame)
+        if codes.shape[1] <= size:
+            return self._sums(codes)
+        parts = [self._sums(codes[:, start : start + size]) for start in range(0, codes.shape[1], size)]
+        total, bases = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        return total, bases
+
+    def _sums(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        words = self.codebooks[np.arange(codes.shape[-1]), codes]  # [batch, frame, codebook, latent_dim]
+        count = self.base_codebooks
+        bases = words[:, :, :count, : self.base_dim]
+        return np.add.reduce(words[:, :, count:], axis=2), np.add.reduce(bases, axis=2)
 
     def _first_bases(self, step: Step, rows: np.ndarray) -> np.ndarray:
         """Return the base before each second of a step, [batch, second, base_dim]: the state's, then zeros."""

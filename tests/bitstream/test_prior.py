@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from support.priors import GROUPS, SIZE, random_prior, reference_intervals
 
 from codec.bitstream.intervals import intervals
-from codec.bitstream.prior import Prior
+from codec.bitstream.prior import WORK_BYTES, Prior
+from codec.runtime import NumpyCodec
 
 PRIOR = Prior(random_prior())
 
@@ -128,6 +131,40 @@ def test_the_packed_bytes_never_change() -> None:
     assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (65, "edff6fc5d95c7e13")
 
 
+def peak_of(action: Callable[[], object]) -> int:
+    """Return the largest memory that an action takes, in bytes."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_depend_on_the_number_and_the_length_of_chunks(default_codec: NumpyCodec) -> None:
+    prior = default_codec.prior
+    assert prior is not None
+    random = np.random.default_rng(0)
+    many, long = (
+        random.integers(0, 1024, shape, dtype=np.int32) for shape in ((3000, 1, 1, 1), (1, 8, 400, 1))
+    )
+    assert peak_of(lambda: prior.pack(long)) < WORK_BYTES
+    assert peak_of(lambda: prior.pack(many)) < WORK_BYTES
+    payloads = prior.pack(many)
+    assert peak_of(lambda: prior.unpack(payloads, 1, 1, 1)) < WORK_BYTES
+
+
+@settings(max_examples=10)
+@given(seeds, st.integers(1, 5000))
+def test_chunks_in_parts_give_the_same_bytes_and_codes(seed: int, work: int) -> None:
+    codes = random_codes((3, 2, 12, 3), seed)
+    expected = PRIOR.pack(codes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codec.bitstream.prior.WORK_BYTES", work)
+        assert PRIOR.pack(codes) == expected
+        np.testing.assert_array_equal(PRIOR.unpack(expected, 2, 12, 3).codes, codes)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
@@ -142,6 +179,12 @@ def test_the_packed_bytes_never_change() -> None:
         ("group.bias", lambda a: a + 2**23, "group.bias is"),
         ("group.kernel", lambda a: a[:, :0], "does not fit: narrow"),
         ("place.shift", lambda a: a - 9, "place.shift is -6"),
+        (
+            "place.kernel",
+            lambda a: a[:, :, :, :, None],
+            "place.kernel is int8 of 5 dimensions, expected int8 of 4",
+        ),
+        ("codewords", lambda a: np.zeros((3, 0, 4), np.int8), "does not fit: size 0"),
         ("order", lambda a: a * 0, "not contain each code exactly once"),
         ("order", lambda a: a + 1, "not contain each code exactly once"),
     ],

@@ -55,6 +55,13 @@ def test_an_unknown_name_lists_the_known_ones(assets: Path) -> None:
         find_preset("pear")
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "two\nlines", "nul\0"])
+def test_a_name_that_no_folder_can_have_is_refused_in_one_line(assets: Path, name: str) -> None:
+    with pytest.raises(PresetError, match="neither a folder") as caught:
+        find_preset(name)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
 def test_a_folder_without_a_model_is_refused(assets: Path) -> None:
     with pytest.raises(PresetError, match=r"neither a folder with a config.json nor a known model"):
         find_preset(assets / "samples")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.contract import white
+from support.models import random_codec
 from support.sounds import speech, tone
 
 from codec.coding.encoder_stream import EncoderStream
+from codec.config import CodecConfig
 from codec.dsp import NOISE_PERIOD
 from codec.network.codec import Codec
 from codec.presets import load, load_keras, model_id
@@ -30,6 +34,22 @@ def test_codes_and_sound_of_the_keras_codec(
     sound = keras_codec.decode(expected).numpy()
     assert decoded.dtype == np.float32
     np.testing.assert_allclose(decoded, sound, atol=1e-4 * np.abs(sound).max())
+
+
+def test_adding_codewords_takes_little_memory_whatever_the_sizes(tiny_config: CodecConfig) -> None:
+    sizes = {"num_codebooks": 255, "codebook_size": 2, "envelope_dim": 400, "core_codebooks": 200}
+    model = random_codec(dataclasses.replace(tiny_config, **sizes))
+    codes = np.random.default_rng(0).integers(0, 2, (1, 400, 255), dtype=np.int32)
+    tracemalloc.start()
+    try:
+        whole, _ = model.decode_step(codes, model.decoder_state(1))
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codec.runtime.quantizer.MAX_SUMMANDS", 1)
+        in_parts, _ = model.decode_step(codes, model.decoder_state(1))
+    np.testing.assert_array_equal(in_parts, whole)
 
 
 def test_lost_frames_follow_the_predicted_base(numpy_codec: NumpyCodec, keras_codec: Codec) -> None:
