@@ -9,6 +9,7 @@ folder/source-N.f32  the sound that they were made of, with N channels
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ import numpy as np
 from support.coding import file_of
 from support.damage import damaged, recover
 from support.sounds import tone
+from support.streams import raw_chunk, raw_trailer
 
+from codec.bitstream import Reader
 from codec.coding.encoder_stream import EncoderStream
 from codec.export.onnx.export import write_onnx
 from codec.presets import load
@@ -71,7 +74,20 @@ def _files(model: StreamingCodec) -> Iterator[tuple[str, bytes]]:
     yield "lost-near-silence", damaged(quality, 2, 9)
     yield "cut", wide[: len(wide) // 2]
     yield "cut-live", _coded(model, mono, 25, live=True)[:2_000]
+    yield "invalid-codes", _shortened(talk, 2)
     yield "header-damaged", talk[:5] + b"?" + talk[6:]
+
+
+def _shortened(lam: bytes, number: int) -> bytes:
+    """Return a file one of whose chunks, all packed, lacks the last byte of its payload; all checksums are right."""
+    chunks = list(Reader(io.BytesIO(lam)).stored_chunks())
+    num_samples = Reader(io.BytesIO(lam)).num_samples or 0
+    payloads = [chunk.payload[: -1 if chunk.index == number else None] for chunk in chunks]
+    parts = [
+        raw_chunk(chunk.index, chunk.frames * 4, payload)
+        for chunk, payload in zip(chunks, payloads, strict=True)
+    ]
+    return lam[:43] + b"".join(parts) + raw_trailer([len(part) for part in parts], num_samples)
 
 
 def _coded(

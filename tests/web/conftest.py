@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,19 @@ def recordings(tiny_preset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+def guide_player() -> str:
+    """Return the player of the guide, with a runtime of its own as the guide says, and `window.player` for tests."""
+    guide = (ROOT / "assets" / "docs" / "web.md").read_text(encoding="utf-8")
+    player = guide.partition("```html\n")[2].partition("```")[0]
+    for old, new in (
+        ('model: "model/" }', 'model: "model/", runtime: "runtime/" }'),
+        ("const player =", "const player = window.player ="),
+    ):
+        assert old in player
+        player = player.replace(old, new)
+    return player
+
+
 @pytest.fixture(scope="session")
 def site(tiny_preset: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the page."""
@@ -43,6 +57,8 @@ def site(tiny_preset: Path, recordings: Path, tmp_path_factory: pytest.TempPathF
 
     page = tmp_path_factory.mktemp("site") / "page"
     export_web(tiny_preset, page, runtime=runtime_folder())
+    (page / "player.html").write_text(guide_player(), encoding="utf-8")
+    shutil.copyfile(recordings / "talk.lam", page / "talk.lam")
     with Server(page, recordings) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -42,6 +42,7 @@ export class Recording {
     this.complete = false;
     /** @type {Error | null} the first thing found wrong */
     this.damage = null;
+    this.broken = false; // nothing more can be read before all bytes are there
     /** @type {Error | null} why nothing can be decoded, although the header is right */
     this.failure = null;
     /** @type {Loss[]} */
@@ -79,9 +80,9 @@ export class Recording {
    */
   end(cause = null) {
     if (this.complete) return;
-    this.damage ??= cause;
     this.read(true);
-    if (this.damage && !this.failure) this.recover();
+    if (this.broken) this.recover();
+    if (cause) this.damage = cause;
     this.complete = true;
     if (this.header && !this.failure) {
       this.findLosses(this.header);
@@ -194,7 +195,7 @@ export class Recording {
    * @param {boolean} ended
    */
   read(ended) {
-    if (this.damage || (!ended && this.size < HEADER_BYTES)) return;
+    if (this.broken || (!ended && this.size < HEADER_BYTES)) return;
     /** @type {StoredChunk[]} */
     const chunks = [];
     try {
@@ -204,7 +205,8 @@ export class Recording {
       this.stream.take(this.bytes(), ended, chunks);
     } catch (error) {
       if (!(error instanceof BitstreamError)) throw error;
-      this.damage = error;
+      this.damage ??= error;
+      this.broken = true;
     }
     for (const chunk of chunks) this.add(chunk);
     this.numSamples = this.stream?.reader.numSamples ?? null;

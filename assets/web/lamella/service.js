@@ -112,7 +112,7 @@ export class Service {
     let waiting = false;
     let sent = 0; // chunks
     const news = () => {
-      const from = recording.damage ? 0 : sent;
+      const from = recording.complete || recording.rejected.size ? 0 : sent;
       sent = recording.chunks.length;
       return { ...info(recording), from, chunks: chunkInfo(recording, from) };
     };
