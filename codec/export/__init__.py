@@ -1,12 +1,14 @@
-"""Models for programs that have neither Python nor this library: as a TensorFlow SavedModel or for LiteRT.
+"""Models for programs that have neither Python nor this library: ONNX graphs, LiteRT, a TensorFlow SavedModel.
 
-Each holds four functions with named inputs and outputs. `batch` is any number of channels or streams, side by side:
+ONNX has two functions, each in a file, with explicit state; a call takes any number of frames (`codec.export.onnx`).
+The others have four functions with named inputs and outputs:
 
     encode       audio [batch, time, 1]                      -> codes [batch, frame, codebook]
     decode       codes [batch, frame, codebook]              -> audio [batch, frame * hop_length - latency, 1]
     encode_step  audio [batch, hop_length, 1] and the state  -> codes [batch, 1, codebook] and the state after it
     decode_step  codes [batch, 1, codebook] and the state    -> audio [batch, hop_length, 1] and the state after it
 
+- `batch` is any number of channels or streams, side by side.
 - `encode` and `decode` take a whole signal of any length and reset the predictor as a .lam file does. Their codes are
   those of `--effort 0`.
 - A step is one frame, and `decode_step` is `latency` samples late.

@@ -69,28 +69,26 @@ def _dequantized(
         base = body.add("Gemm", body.where(reset, 0.0, base), prediction, difference)
         return [base], [base]
 
-    differences = _sum_of_codewords(codes, books, range(config.base_codebooks), config.envelope_dim)
+    differences = _sum_of_codewords(function, codes, books, range(config.base_codebooks), config.envelope_dim)
     before = function.state("base", "float32", config.envelope_dim)
     frames = [(differences, "float32"), (resets.expand(2), "bool")]
     after, bases = function.scan(step, [(before, "float32")], frames, ["float32"])
     function.set_state("base", after)
     total = bases.pad(0, size - config.envelope_dim)
     if core > config.base_codebooks:
-        words = _sum_of_codewords(codes, books, range(config.base_codebooks, core), config.core_dim)
+        words = _sum_of_codewords(function, codes, books, range(config.base_codebooks, core), config.core_dim)
         total = total + words.pad(0, config.detail_dim)
     if config.num_codebooks > core:
-        total = total + _sum_of_codewords(codes, books, range(core, config.num_codebooks), size)
+        total = total + _sum_of_codewords(function, codes, books, range(core, config.num_codebooks), size)
     return total
 
 
-def _sum_of_codewords(codes: Value, books: np.ndarray, stages: range, dim: int) -> Value:
+def _sum_of_codewords(function: Function, codes: Value, books: np.ndarray, stages: range, dim: int) -> Value:
     """Return the sum of the codewords of some codebooks, [batch, frame, dim]; -1 adds nothing.
 
     All codewords are rows of one table, with a row of zeros after each codebook. A code of -1 modulo the rows of a
     codebook is the number of that row.
     """
-    function = codes.graph
-    assert isinstance(function, Function)
     used = books[stages.start : stages.stop, :, :dim]
     table = np.concatenate([used, np.zeros_like(used[:, :1])], axis=1)
     rows = np.array(table.shape[1], np.int32)

@@ -20,12 +20,12 @@ from codec.dsp import (
     analysis_window,
     band_weights,
     latent_blocks,
-    synthesis_window,
 )
 from codec.export.onnx.fourier import Fourier
 from codec.export.onnx.function import Function
 from codec.export.onnx.graph import Graph, Value
 from codec.export.onnx.layers import Part, Weights
+from codec.runtime.encoder import low_bin_matrix
 
 
 def write_encoder(function: Function, config: CodecConfig, parts: Mapping[str, Weights]) -> None:
@@ -82,7 +82,8 @@ class _Latents:
     def _low_bins(self, frames: Value) -> Value:
         """Return the compressed low bins of the short window, real parts then imaginary parts."""
         bins = self.config.phase_bins
-        real, imaginary = (frames @ low_bin_matrix(self.config)).split(bins, bins)
+        waves = low_bin_matrix(self.config).view(np.complex64)
+        real, imaginary = (frames @ np.hstack([waves.real, waves.imag])).split(bins, bins)
         return self.function.concatenate(_compressed(real, imaginary, PHASE_POWER))
 
     def _standardized(self, latents: Value) -> Value:
@@ -185,14 +186,6 @@ def _nearest(graph: Graph, rows: Value, books: list[_Codebook]) -> tuple[list[Va
 def _stacked(codes: list[Value]) -> Value:
     """Return codes [...] of each codebook as int32 [..., codebook]."""
     return codes[0].graph.concatenate([code.expand(-1) for code in codes]).cast("int32")
-
-
-def low_bin_matrix(config: CodecConfig) -> np.ndarray:
-    """Return the few bins of the phase path, windowed, as a matrix: [short_window, real parts, imaginary parts]."""
-    times, bins = np.arange(config.short_window), np.arange(1, 1 + config.phase_bins)
-    waves = np.exp(-2j * np.pi / config.short_window * np.outer(times, bins))
-    waves *= synthesis_window(config)[:, None] / np.sqrt(config.short_window)
-    return np.hstack([waves.real, waves.imag]).astype(np.float32)
 
 
 def _compressed(real: Value, imaginary: Value, exponent: float) -> tuple[Value, Value]:
