@@ -28,6 +28,7 @@ def thin(
 
     Keeps the first codes of each frame and decodes nothing. The result sounds almost like the original compressed at
     that bitrate. It is exactly that if the original was compressed with --effort 0. IN or OUT may be `-`, a pipe.
+    A file for much more sound than its size lets expect needs --force.
     """
     use_one_core()
     output = resolve_output(target, force)

@@ -10,7 +10,7 @@ from codec.bitstream.format import (
     default_frames_per_chunk,
     frames_per_second,
 )
-from codec.bitstream.limits import REMEDY, check_plausible, plausible_seconds
+from codec.bitstream.limits import check_plausible, plausible_seconds
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader, grouped
 from codec.bitstream.recovery import RecoveringReader
@@ -18,7 +18,6 @@ from codec.bitstream.thinning import thin
 from codec.bitstream.writer import Writer
 
 __all__ = [
-    "REMEDY",
     "Chunk",
     "Header",
     "Prior",

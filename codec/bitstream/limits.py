@@ -8,7 +8,6 @@ from codec.errors import TooLong
 ALWAYS_ALLOWED = 3_600  # seconds of one channel
 LOWEST_BITRATE = 1_500  # bits per second and channel, of `lamella-48k`
 MOST_TIMES = 1_000  # as long as the size would last at the lowest bitrate
-REMEDY = "if you trust the file, allow more with --max-duration or --force (`max_duration` in Python)"
 
 
 def plausible_seconds(num_bytes: int, channels: int) -> float:
@@ -20,11 +19,17 @@ def plausible_seconds(num_bytes: int, channels: int) -> float:
     return (ALWAYS_ALLOWED + MOST_TIMES * num_bytes * 8 / LOWEST_BITRATE) / channels
 
 
-def check_plausible(reader: Reader, seconds: float) -> None:
-    """Raise TooLong for more seconds of sound than the size of the file, or what was read of a pipe, lets expect."""
+def check_plausible(reader: Reader, seconds: float, remedy: str) -> None:
+    """Raise TooLong for more seconds of sound than the size of the file, or what was read of a pipe, lets expect.
+
+    Args:
+        reader: of the stream.
+        seconds: of sound.
+        remedy: what allows more, for the message.
+    """
     num_bytes = reader.position if reader.size is None else reader.size
     most = plausible_seconds(num_bytes, reader.header.channels)
     if seconds > most:
         raise TooLong(
-            f"{seconds:.0f} s of sound in {num_bytes} bytes, expected at most {most:.0f} s; {REMEDY}"
+            f"{seconds:.0f} s of sound in {num_bytes} bytes, expected at most {most:.0f} s; {remedy}"
         )

@@ -18,13 +18,14 @@ from typing import BinaryIO
 
 from codec.bitstream.fields import CRC
 from codec.bitstream.format import HEADER, MAGIC, MIN_CHUNK, Header, StoredChunk
+from codec.bitstream.limits import check_plausible
 from codec.bitstream.prior import Prior
 from codec.bitstream.reader import Reader
 from codec.bitstream.search import Search
 from codec.errors import BitstreamError
 
 _MISSING = 64  # chunks that an interrupted transfer may leave out completely
-_NEAR = 2**16  # bytes; a chunk further behind damage is used only if another one or the end follows it
+_NEAR = 2**16  # bytes; a chunk that far after damage is used only if another one or the end follows it
 _TAIL = 2**16  # bytes at the end of a file that are searched for a copy of the header
 _BUDGET = 2**26  # bytes read without success before chunks are only searched for
 
@@ -32,7 +33,8 @@ _BUDGET = 2**26  # bytes read without success before chunks are only searched fo
 class RecoveringReader(Reader):
     """Read a damaged or truncated stream; iterating gives the intact chunks, in order.
 
-    Chunks whose numbers are left out are lost. BitstreamError is raised only for a header that cannot be repaired.
+    Chunks whose numbers are left out are lost. BitstreamError is raised for a header that cannot be repaired, and
+    TooLong for chunks without end whose codes are invalid.
 
     Args:
         file: a binary file object that can seek; ValueError for a pipe.
@@ -46,6 +48,7 @@ class RecoveringReader(Reader):
 
     def __init__(self, file: BinaryIO, prior: Prior | None = None) -> None:
         self._budget, self.header_repaired = _BUDGET, False
+        self._rejected = 0.0  # seconds of chunks with invalid codes
         super().__init__(file, prior)
         if not self._source.seekable:
             raise ValueError("a damaged stream is recovered from a file that can seek, found a pipe")
@@ -61,7 +64,10 @@ class RecoveringReader(Reader):
                 yield chunk
 
     def _reject(self, error: BitstreamError) -> None:
-        """Skip a chunk that cannot be decoded although its checksum is right."""
+        """Skip a chunk that cannot be decoded although its checksum is right; raise TooLong after too many of them."""
+        header = self.header
+        self._rejected += header.frames_per_chunk * header.hop_length / header.model_sample_rate
+        check_plausible(self, self._rejected, "all of it has invalid codes")
 
     def _read_header(self) -> Header:
         """Read the header, or repair it by its copy or by its checksum."""

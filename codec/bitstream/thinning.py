@@ -14,6 +14,8 @@ from codec.bitstream.limits import check_plausible
 from codec.bitstream.reader import Reader
 from codec.bitstream.writer import Writer
 
+_REMEDY = "if you trust the file, allow more with --force (`bounded=False` in Python)"
+
 
 def thin(reader: Reader, target: BinaryIO, num_codebooks: int, *, bounded: bool = True) -> None:
     """Copy a stream, keeping the first `num_codebooks` codes of each row.
@@ -66,7 +68,7 @@ def _plausible(reader: Reader) -> Iterator[Chunk]:
     header = reader.header
     for chunk in reader.chunks():
         frames = chunk.start_frame + chunk.codes.shape[1]
-        check_plausible(reader, frames * header.hop_length / header.model_sample_rate)
+        check_plausible(reader, frames * header.hop_length / header.model_sample_rate, _REMEDY)
         yield chunk
 
 

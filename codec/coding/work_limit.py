@@ -15,6 +15,7 @@ SPACE_SHARE = 0.95  # of the free space, which a sound may take
 PCM_BYTES = 2  # of a sample of 16 bits, which FLAC hardly ever exceeds
 LOSSY_BYTES = 1  # of a sample in a lossy format, at most
 LOSSY_ENDINGS = (".ogg", ".oga", ".opus", ".mp3")
+_REMEDY = "if you trust the file, allow more with --max-duration or --force (`max_duration` in Python)"
 
 
 class WorkLimit:
@@ -44,25 +45,25 @@ class WorkLimit:
     def check_claim(self, seconds: float) -> None:
         """Raise TooLong if the file claims more sound than the limit allows; of a pipe the size is not known yet."""
         if self._max_duration is None and self._reader.size is not None:
-            bitstream.check_plausible(self._reader, seconds)
+            bitstream.check_plausible(self._reader, seconds, _REMEDY)
         self._check_duration_and_space(seconds)
 
     def check(self, seconds: float) -> None:
         """Raise TooLong if that much sound, which the bytes read so far gave, is more than the limit allows."""
         if self._max_duration is None:
-            bitstream.check_plausible(self._reader, seconds)
+            bitstream.check_plausible(self._reader, seconds, _REMEDY)
         self._check_duration_and_space(seconds)
 
     def _check_duration_and_space(self, seconds: float) -> None:
         if self._max_duration is not None and seconds > self._max_duration:
-            raise TooLong(f"more than {self._max_duration:g} s of sound; {bitstream.REMEDY}")
+            raise TooLong(f"more than {self._max_duration:g} s of sound; {_REMEDY}")
         if self._space is None:
             return
         size, most = seconds * self._bytes_per_second, self._space * SPACE_SHARE
         if size > most:
             raise TooLong(
                 f"{seconds:.0f} s of sound take up to {_megabytes(size)}, expected at most {_megabytes(most)}: "
-                f"95 % of the free space of the target; {bitstream.REMEDY}"
+                f"95 % of the free space of the target; {_REMEDY}"
             )
 
 

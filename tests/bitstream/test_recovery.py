@@ -24,7 +24,7 @@ from support.streams import (
 
 from codec.bitstream import Chunk, Reader, RecoveringReader, recovery
 from codec.bitstream.fields import varint
-from codec.errors import ChecksumMismatch, UnsupportedVersion
+from codec.errors import ChecksumMismatch, TooLong, UnsupportedVersion
 
 LIVE = write(replace(HEADER, num_samples=None), CODES, 8_000)
 COUNTS = [2, 0, 3]
@@ -224,6 +224,14 @@ def test_the_work_for_a_stream_made_to_waste_time_is_bounded(
     found = [chunk.index for chunk in RecoveringReader(file)]
     assert found == list(range(len(found)))
     assert file.count < 2**18 + 8 * len(data)
+
+
+def test_chunks_of_invalid_codes_are_decoded_only_as_long_as_the_size_lets_expect() -> None:
+    header = replace(HEADER, num_samples=None, frames_per_chunk=1, hop_length=60_000, model_sample_rate=1_000)
+    chunks = (raw_chunk(number, 1 * 4, bytes(7) + b"\1") for number in range(200))  # 200 minutes
+    reader = RecoveringReader(io.BytesIO(header.to_bytes() + b"".join(chunks)))
+    with pytest.raises(TooLong, match=r"s of sound in 2843 bytes, .* all of it has invalid codes"):
+        list(reader)
 
 
 def test_a_pipe_is_refused() -> None:
