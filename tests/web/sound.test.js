@@ -1,7 +1,7 @@
 /** Sound: files as the Python code decodes them, damaged ones too, and back to files that it reads. */
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
 
 import {
@@ -18,6 +18,13 @@ const TOLERANCE = 1e-3; // of full scale
 const SOUNDS = NEEDS_MODEL.skip ? [] : JSON.parse(readFileSync(`${FOLDER}/sounds.json`, "utf8"));
 const lamella = NEEDS_MODEL.skip ? null : openModel();
 after(() => lamella?.close());
+
+/** Write the folder of a model that has only a manifest; return its path. */
+function writtenModel(name, manifest) {
+  mkdirSync(`${FOLDER}/${name}`, { recursive: true });
+  writeFileSync(`${FOLDER}/${name}/manifest.json`, manifest);
+  return `${FOLDER}/${name}`;
+}
 
 /** Return a stream that gives bytes some at a time. */
 function slow(bytes, step) {
@@ -161,9 +168,38 @@ test("a missing or false model is said in one line", NEEDS_MODEL, async () => {
   const missing = openModel("/nonexistent");
   await assert.rejects(missing.ready(), { name: "ModelError", message: /manifest\.json: no such file/ });
   missing.close();
-  const both = openModel(["/nonexistent", `${FOLDER}/model`].slice(1));
-  await both.ready();
-  assert.equal(both.manifest.format, "onnx");
+  const manifest = JSON.parse(readFileSync(`${FOLDER}/model/manifest.json`, "utf8"));
+  for (const [content, message] of [
+    ["{", /not JSON/],
+    ["null", /sample_rate is undefined, expected an integer/],
+    [JSON.stringify({ ...manifest, hop_length: "960" }), /hop_length is 960, expected an integer/],
+    [JSON.stringify({ ...manifest, functions: {} }), /no function encode/],
+  ]) {
+    const wrong = openModel(writtenModel("wrong", content));
+    await assert.rejects(wrong.ready(), { name: "ModelError", message });
+    wrong.close();
+  }
+});
+
+test("of several models, the one that made the file decodes it", NEEDS_MODEL, async () => {
+  const manifest = JSON.parse(readFileSync(`${FOLDER}/model/manifest.json`, "utf8"));
+  const other = JSON.stringify({
+    ...manifest,
+    model_id: "0".repeat(16),
+    earlier_model_ids: ["0123456789abcdef"],
+  });
+  const both = openModel([writtenModel("other", other), `${FOLDER}/model`]);
+  const file = await both.open(written("talk.lam"));
+  assert.ok((await joinedBlocks(file.blocks({ end: 0.1 }))).channels[0].length > 0);
+  await both.loadManifest();
+  assert.equal(both.manifest.model_id, "0".repeat(16));
+  await assert.rejects(
+    both.open(new Uint8Array(readFileSync(new URL("../golden/v1/mono.lam", import.meta.url)))),
+    {
+      name: "BitstreamError",
+      message: /^header: \(rate, hop, bits\) \(48000, 960, 10\) and 3 codebooks, expected /,
+    },
+  );
   both.close();
 });
 

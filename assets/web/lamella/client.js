@@ -55,11 +55,14 @@ export class Lamella extends EventTarget {
     this.send("load", { models: [model].flat().map(folder), runtime: folder(runtime) });
   }
 
-  /** Load everything that decoding needs. */
+  /** Load everything that decoding needs, and set `manifest` and `bitrates`. */
   async ready() {
-    const { manifest, bitrates } = await this.call("ready", {});
-    this.manifest = manifest;
-    this.bitrates = bitrates;
+    await Promise.all([this.loadManifest(), this.call("ready", {})]);
+  }
+
+  /** Set `manifest` and `bitrates`, of the first model; nothing else is loaded. */
+  async loadManifest() {
+    Object.assign(this, await this.call("manifest", {}));
   }
 
   /**
@@ -90,7 +93,7 @@ export class Lamella extends EventTarget {
    * @returns {Promise<Uint8Array>} a .lam file
    */
   async encode(channels, { bitrate, onprogress, signal } = {}) {
-    await this.ready();
+    await this.loadManifest();
     const rate = /** @type {Manifest} */ (this.manifest).sample_rate;
     const numSamples = channels[0]?.length ?? 0;
     const encoder = await this.encoder({ channels: channels.length, bitrate, numSamples });

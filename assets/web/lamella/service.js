@@ -95,11 +95,16 @@ export class Service {
     this.models = models.map((folder) => once(() => Model.open(folder, loading)));
   }
 
+  /** Return the sizes and the rates of the first model. */
+  async onmanifest() {
+    const { manifest, bitrates } = await this.models[0]();
+    return { manifest, bitrates };
+  }
+
   /** Load the first model, ready to decode. */
   async onready() {
     const model = await this.models[0]();
     await Promise.all([model.decoder(), model.prior()]);
-    return { manifest: model.manifest, bitrates: model.bitrates };
   }
 
   /** @param {{file: number}} params */
