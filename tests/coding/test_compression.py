@@ -224,7 +224,7 @@ def test_steps_of_a_file_have_fewer_seconds_with_more_channels(default_codec: Nu
     assert max(sizes) == NumpyCodec.seconds_per_step
 
 
-def test_framing_is_at_most_two_percent_at_the_lowest_rate() -> None:
+def test_framing_is_at_most_two_percent_and_the_copy_of_the_header_at_the_lowest_rate() -> None:
     """A minute of mono at 1.5 kbit/s with the sizes of the default model has 11,250 bytes of codes."""
     config = CodecConfig()
     frames = bitstream.default_frames_per_chunk(
@@ -238,7 +238,7 @@ def test_framing_is_at_most_two_percent_at_the_lowest_rate() -> None:
     for start in range(0, 3001, frames):  # one frame more for the delay of the decoder
         writer.write_chunk(np.zeros((1, min(frames, 3001 - start), 3), int))
     writer.close()
-    assert len(file.getvalue()) <= 11_250 * 1.02
+    assert len(file.getvalue()) <= 11_250 * 1.02 + 43
 
 
 def test_a_failure_overwrites_nothing(samples_as_codes: StreamingCodec, tmp_path: Path) -> None:
