@@ -26,7 +26,7 @@ from codec.presets.identity import EARLIER_IDENTITIES
 SETTINGS = "page.json"
 MODEL, RUNTIME = "model", "runtime"  # folders
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-NOT_PAGE = ("*.md", "*.png")  # of the folder of the page
+NOT_PAGE = ("*.md", "*.png", "package.json")  # of the folder of the page
 
 
 def export_web(

@@ -5,18 +5,33 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SECONDS = 60  # that a test waits for the browser; a loaded machine is slow
+POLL = 0.05  # seconds between two looks at the page
+WATCH = """
+    const [play, position] = ['#play', '#position'].map((selector) => document.querySelector(selector));
+    const seen = {played: false, least: Infinity, most: 0};
+    window.seen = seen;
+    const look = () => {
+      if (window.seen !== seen) return;
+      const place = position.valueAsNumber;
+      seen.played ||= play.getAttribute('aria-label') === 'Pause';
+      if (seen.played) Object.assign(seen, {least: Math.min(seen.least, place), most: Math.max(seen.most, place)});
+      requestAnimationFrame(look);
+    };
+    look();"""
+FAILED = "const error = document.querySelector('#error'); return error && !error.hidden"
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 RUNTIME_VARIABLE = (
     "ONNXRUNTIME_WEB"  # environment variable: folder of the unpacked npm package onnxruntime-web
 )
 SAMPLE_RATE = 16000  # Hz, of the small model, and of the sounds that the pages of the tests play
-SOUND_SECONDS = 3.0
+SOUND_SECONDS = 6.0
 CHUNK_FRAMES = 25  # half a second
 FLAGS = (
     "--headless=new",
@@ -105,29 +120,40 @@ class Browser:
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
 
-    def wait(self, what: str, script: str, *arguments: object) -> Any:
-        """Wait until JavaScript returns something true and return it; fail with `what` and the page's messages."""
-        from selenium.common.exceptions import TimeoutException
-        from selenium.webdriver.support.ui import WebDriverWait
+    def wait(self, what: str, script: str, *arguments: object, failed: str = FAILED) -> Any:
+        """Wait until JavaScript returns something true and return it.
 
-        try:
-            return WebDriverWait(self.driver, SECONDS, 0.05).until(lambda _: self.run(script, *arguments))
-        except TimeoutException:
-            messages = [self.text(selector) for selector in ("#status", "#error", "#damage")]
-            pytest.fail(f"{what}: not within {SECONDS} s; the page says {messages}; console {self.console()}")
+        Fail with `what` and the page's messages after a minute, or before that if the script `failed` is true: if the
+        page shows an error.
+        """
+        deadline = time.monotonic() + SECONDS
+        while not (result := self.run(script, *arguments)):
+            if self.run(failed) or time.monotonic() > deadline:
+                messages = [self.text(selector) for selector in ("#status", "#error", "#damage")]
+                pytest.fail(f"{what}: not within {SECONDS} s; the page says {messages}; {self.console()}")
+            time.sleep(POLL)
+        return result
+
+    def watch(self) -> None:
+        """Note from now on in `window.seen` whether the page plays, and the least and the most position since then.
+
+        A short sound may be over before the test looks.
+        """
+        self.run(WATCH)
 
     def wait_for_text(self, selector: str, part: str) -> str:
         """Wait until an element shows a text; return all of its text."""
         shown = "document.querySelector(arguments[0]).innerText"
         script = f"const text = {shown}; return text.includes(arguments[1]) && text"
-        return self.wait(f"{selector} with {part!r}", script, selector, part)
+        failed = "return false" if selector == "#error" else FAILED
+        return self.wait(f"{selector} with {part!r}", script, selector, part, failed=failed)
 
     def wait_for_download(self, name: str) -> Path:
         """Wait until a file is there, complete."""
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        path = self.downloads / name
-        WebDriverWait(self.driver, SECONDS, 0.05).until(lambda _: path.is_file())
+        path, deadline = self.downloads / name, time.monotonic() + SECONDS
+        while not path.is_file():
+            assert time.monotonic() < deadline, f"{name} was not downloaded within {SECONDS} s"
+            time.sleep(POLL)
         return path
 
     def console(self) -> list[str]:

@@ -46,7 +46,7 @@ def guide_player() -> str:
     ):
         assert old in player
         player = player.replace(old, new)
-    return player
+    return f'<link rel="icon" href="data:,">{player}'
 
 
 @pytest.fixture(scope="session")

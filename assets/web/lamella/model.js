@@ -9,6 +9,7 @@ import { Prior } from "./prior.js";
  * The sizes of a model and the interface of its graphs, as `lamella export --format onnx` writes them.
  * @typedef {object} Manifest
  * @property {string} model_id
+ * @property {string | null} [prior] its file; null: the model has none. By default prior.safetensors, if that exists
  * @property {string[]} [earlier_model_ids] of files that this model decodes too
  * @property {number} sample_rate Hz
  * @property {number} hop_length samples in a frame
@@ -119,7 +120,8 @@ export class Model {
 
   /** @returns {Promise<PriorType | null>} */
   async loadPrior() {
-    const name = "prior.safetensors";
+    const { prior: name = "prior.safetensors" } = this.manifest;
+    if (name === null) return null;
     const bytes = await this.fetchFile(this.folder + name, (...count) => this.progress("prior", ...count));
     if (!bytes) return null;
     const prior = Prior.fromBytes(bytes, name);

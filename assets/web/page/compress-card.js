@@ -9,7 +9,7 @@ const DEFAULT_BITRATE = 6000; // bits per second and channel
 
 /** Compress sounds. Sends the event `compressed` with `detail`: {file, link} for each new .lam file. */
 export class CompressCard extends EventTarget {
-  /** @param {import("../lamella.js").Lamella} lamella */
+  /** @param {Promise<import("../lamella.js").Lamella>} lamella */
   constructor(lamella) {
     super();
     this.lamella = lamella;
@@ -19,22 +19,24 @@ export class CompressCard extends EventTarget {
   }
 
   /**
-   * Take a sound file in any form that the browser decodes, and offer to compress it.
+   * Take a sound file in any form that the browser decodes, and offer to compress it. The model must be ready.
    * @param {File} file
+   * @param {() => boolean} isWanted false if another file was opened while this one is decoded
    */
-  async show(file) {
-    await this.lamella.ready();
-    const sampleRate = this.lamella.manifest.sample_rate;
+  async show(file, isWanted) {
+    const lamella = await this.lamella;
+    const sampleRate = lamella.manifest.sample_rate;
     const { channels } = await readAudio(file, sampleRate).catch(() => {
       throw new Error("it is neither a .lam file nor a sound that this browser can decode");
     });
+    if (!isWanted()) return;
     this.sound = { name: file.name, channels, sampleRate, seconds: channels[0].length / sampleRate };
     byId("compressor").hidden = false;
     byId("compressor-title").textContent = `Compress ${file.name}`;
     const facts = [showTime(this.sound.seconds), showChannels(channels.length), showBytes(file.size)];
     byId("compressor-facts").textContent = facts.join(" · ");
     byId("compress-result").replaceChildren();
-    this._offerBitrates();
+    this._offerBitrates(lamella.bitrates);
   }
 
   /** Put the sound away, and stop compressing it. */
@@ -44,9 +46,10 @@ export class CompressCard extends EventTarget {
     byId("compressor").hidden = true;
   }
 
-  _offerBitrates() {
+  /** @param {{bitrate: number}[]} bitrates */
+  _offerBitrates(bitrates) {
     const { seconds, channels } = this.sound;
-    const rates = this.lamella.bitrates.map(({ bitrate }) => bitrate);
+    const rates = bitrates.map(({ bitrate }) => bitrate);
     const distance = (rate) => Math.abs(rate - DEFAULT_BITRATE);
     const nearest = rates.reduce((best, rate) => (distance(rate) < distance(best) ? rate : best));
     const choices = rates.map((rate) => {
@@ -67,7 +70,8 @@ export class CompressCard extends EventTarget {
     result.replaceChildren();
     try {
       const onprogress = (seconds) => (progress.value = seconds / sound.seconds);
-      const bytes = await this.lamella.encode(sound.channels, { bitrate, onprogress, signal: this.compressing.signal });
+      const lamella = await this.lamella;
+      const bytes = await lamella.encode(sound.channels, { bitrate, onprogress, signal: this.compressing.signal });
       if (sound === this.sound) this._offer(bytes);
     } catch (error) {
       if (sound === this.sound) this.dispatchEvent(new CustomEvent("error", { detail: { error, name: sound.name } }));

@@ -16,24 +16,28 @@ const FAULTS = {
 };
 const PARTS = { runtime: "ONNX Runtime", decoder: "the decoder", encoder: "the encoder", prior: "the prior" };
 
-start().catch((error) => showError(error, "This page"));
-
 async function start() {
   document.body.classList.add("empty");
-  const settings = await (await fetch(SETTINGS)).json();
-  const lamella = new Lamella({ model: settings.models, runtime: settings.runtime ?? RUNTIME });
-  lamella.addEventListener("progress", ({ detail }) => showLoading(detail));
-  const page = new Page(lamella);
-  page.list(settings.files);
+  const settings = fetch(SETTINGS).then((answer) => answer.json());
+  const page = new Page(settings.then(lamellaOf)); // what is dropped before the settings are there waits for them
+  page.list((await settings).files);
   const link = new URLSearchParams(location.search).get("file");
   if (link) await page.openLink(link);
 }
 
+function lamellaOf(settings) {
+  const lamella = new Lamella({ model: settings.models, runtime: settings.runtime ?? RUNTIME });
+  lamella.addEventListener("progress", ({ detail }) => showLoading(detail));
+  lamella.addEventListener("error", ({ detail }) => showError(detail, "This page"));
+  return lamella;
+}
+
 /** Connects the cards of the page. */
 class Page {
-  /** @param {Lamella} lamella */
+  /** @param {Promise<Lamella>} lamella */
   constructor(lamella) {
     this.lamella = lamella;
+    this.opened = 0; // how many sounds were opened; an earlier one that is still loading gives way to a later one
     this.sound = new SoundCard();
     this.compressor = new CompressCard(lamella);
     this.recorder = new RecordCard();
@@ -72,7 +76,7 @@ class Page {
    */
   async openFile(file) {
     if (await isLam(file)) await this._play(file, file.name, null);
-    else await this._try(file.name, () => this._offerToCompress(file));
+    else await this._offerToCompress(file);
   }
 
   async _play(source, name, link, button = null) {
@@ -86,34 +90,46 @@ class Page {
   /** Open a .lam file; return true if that went well. */
   async _open(source, name, link) {
     this.sound.close();
-    return this._try(name, async () => {
-      const file = await this.lamella.open(source, { name });
-      this.sound.show(file, link);
-      await this.lamella.ready();
-      showModel(this.lamella.manifest);
+    return this._try(name, async (lamella, isLatest) => {
+      const file = await lamella.open(source, { name });
+      if (isLatest()) this.sound.show(file, link);
+      else file.close();
+      await lamella.ready();
     });
   }
 
   async _offerToCompress(file) {
     this.sound.close();
     this.compressor.close();
-    await this.compressor.show(file);
-    showModel(this.lamella.manifest);
+    await this._try(file.name, async (lamella, isLatest) => {
+      await lamella.ready();
+      await this.compressor.show(file, isLatest);
+    });
   }
 
-  /** Do something and show the error if it fails; return true if it went well. */
+  /**
+   * Open a sound and show the error if that fails.
+   * @param {string} name
+   * @param {(lamella: Lamella, isLatest: () => boolean) => Promise<void>} action `isLatest` returns false once another
+   *   sound is opened
+   * @returns {Promise<boolean>} true if it went well and is the latest
+   */
   async _try(name, action) {
-    clearMessages();
+    const number = ++this.opened;
+    const isLatest = () => number === this.opened;
+    byId("error").hidden = true;
     document.body.classList.remove("empty");
     try {
-      await action();
-      return true;
+      const lamella = await this.lamella;
+      await action(lamella, isLatest);
+      showModel(lamella.manifest);
     } catch (error) {
-      showError(error, name);
+      if (isLatest()) showError(error, name);
       return false;
     } finally {
       byId("status").textContent = "";
     }
+    return isLatest();
   }
 
   _connectCards() {
@@ -167,11 +183,6 @@ function showModel(manifest) {
   byId("model").textContent = `Model ${manifest.model_id}, ${manifest.sample_rate / 1000} kHz`;
 }
 
-function clearMessages() {
-  byId("error").hidden = true;
-  byId("status").textContent = "";
-}
-
 /**
  * Say what is wrong.
  * @param {Error} error
@@ -181,11 +192,18 @@ function showError(error, name) {
   const title = error.name === "ModelError" ? "The model of this page cannot be loaded." : `${name} ${fault(error)}.`;
   const found = error.message.replace(/^not a Lamella file: /, "found ");
   const message = found.endsWith(".") ? found : `${found}.`;
-  byId("error").replaceChildren(make("strong", { textContent: title }), ` ${message[0].toUpperCase()}${message.slice(1)}`);
+  byId("error").replaceChildren(make("strong", { textContent: title }), ` ${sentence(message)}`);
   byId("error").hidden = false;
+}
+
+/** Return a message with a capital letter, unless it begins with an address. */
+function sentence(message) {
+  return /^\w+:\/\//.test(message) ? message : message[0].toUpperCase() + message.slice(1);
 }
 
 function fault(error) {
   if (error.message.startsWith("not a Lamella file")) return "is not a .lam file";
   return FAULTS[error.name] ?? "cannot be used";
 }
+
+start().catch((error) => showError(error, "This page"));
