@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
 import reprlib
 
 from codec.errors import PresetError, shortened
@@ -245,9 +246,12 @@ class CodecConfig:
         if bitrate is not None and num_codebooks is not None:
             raise ValueError("give `bitrate` or `num_codebooks`, not both")
         if num_codebooks is not None:
-            if not 1 <= num_codebooks <= self.num_codebooks:
-                raise ValueError(f"`num_codebooks` must be 1 to {self.num_codebooks}, found {num_codebooks}")
-            return num_codebooks
+            whole = isinstance(num_codebooks, numbers.Integral) and not isinstance(num_codebooks, bool)
+            if not whole or not 1 <= num_codebooks <= self.num_codebooks:
+                raise ValueError(
+                    f"`num_codebooks` must be 1 to {self.num_codebooks}, found {num_codebooks!r}"
+                )
+            return int(num_codebooks)
         if bitrate is None:
             bitrate = min(self.bitrates, key=lambda rate: abs(rate - DEFAULT_BITRATE))
         return self.num_codebooks_for(bitrate)

@@ -85,6 +85,9 @@ def compress(  # noqa: PLR0913
     """
     with _opened(source) as reader:
         codec = load(model, effort) if isinstance(model, (str, os.PathLike)) else model
+        if not hasattr(codec, "encode_step"):
+            found = type(codec).__name__
+            raise ValueError(f"`model` must be a name, a folder or a loaded model, found {found}")
         encoder = EncoderStream(
             codec,
             reader.sample_rate,
@@ -138,4 +141,7 @@ def _opened(
 ) -> contextlib.AbstractContextManager[audio.SampleReader]:
     if isinstance(source, audio.SampleReader):
         return contextlib.nullcontext(source)
+    if not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read"):
+        found = type(source).__name__
+        raise ValueError(f"`source` must be a path, a binary stream or a reader, found {found}")
     return audio.AudioReader(source)

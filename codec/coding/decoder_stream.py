@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from codec import audio, bitstream
-from codec.coding.checks import check_format, check_whole, checked_codes
+from codec.coding.checks import checked_codes
 from codec.dsp import to_left_and_right
-from codec.runtime.signals import step_seconds
+from codec.runtime.signals import check_format, check_whole, step_seconds
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 0.04  # of a loss, after which the concealment begins to fade
 FADE_SECONDS = 0.2  # of a loss, after which it has faded to silence
 MAX_FRAMES = 2**53  # of a stream, more than any has
+MOST_CONCEALED = 60  # seconds in one call
 
 
 class DecoderStream:
@@ -112,19 +113,20 @@ class DecoderStream:
         """Take the place of lost frames; return samples as `push` does.
 
         Args:
-            frames: how many are lost, one or more.
+            frames: how many are lost, one or more, up to a minute of them in one call.
             again: codes [channel, frames, codebook] to repeat. They must not depend on earlier codes, like those of
                 a packet. Without them, the quantizer predicts the frames from the last one.
 
         Raises:
-            ValueError: `frames` is not a positive number, or `again` are no codes as in `push`.
+            ValueError: `frames` is not such a number, or `again` are no codes as in `push`.
         """
-        check_whole("frames", frames, 1, MAX_FRAMES)
+        check_whole("frames", frames, 1, MOST_CONCEALED * self._model.config.reset_interval)
+        repeated = None if again is None else checked_codes(again, self._channels, self._model)
         sound, audible = self._silence(frames * self._hop), min(frames, max(0, self._audible - self._lost))
         if audible:
             codes, state = np.zeros((self._channels, audible, 0), np.int32), self._state
-            if again is not None:
-                codes = checked_codes(again, self._channels, self._model)[:, :audible]
+            if repeated is not None:
+                codes = repeated[:, :audible]
                 state = self._model.reset_prediction(state)
             sound[: audible * self._hop] = self._decoded(codes, state)
         times = (self._lost * self._hop + np.arange(len(sound))) / self._model.config.sample_rate

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from codec import audio, bitstream
-from codec.coding.checks import check_format, check_whole, checked_samples
+from codec.coding.checks import checked_samples
 from codec.coding.rate_control import Rate, RateControl
 from codec.dsp import to_mid_and_side
 from codec.presets import model_id
+from codec.runtime.signals import check_format, check_whole
 
 if TYPE_CHECKING:
     from codec.config import CodecConfig

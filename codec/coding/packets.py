@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from codec.bitstream.packing import pack, packed_size, unpack
-from codec.coding.checks import check_format, check_whole
 from codec.coding.decoder_stream import DecoderStream
 from codec.coding.encoder_stream import EncoderStream
 from codec.coding.rate_control import Rate
 from codec.errors import BitstreamError
+from codec.runtime.signals import check_format, check_whole
 
 if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
@@ -146,6 +146,7 @@ class PacketDecoder:
             float32 [time, channels].
 
         Raises:
+            ValueError: these are no bytes.
             BitstreamError: this is no packet of this stream. Nothing has changed, so None may be pushed instead.
         """
         if packet is None:
@@ -158,6 +159,8 @@ class PacketDecoder:
         return self._decoder.flush()
 
     def _unpacked(self, packet: bytes) -> np.ndarray:
+        if not isinstance(packet, bytes | bytearray | memoryview):
+            raise ValueError(f"`packet` must be bytes, or None for a lost one, found {type(packet).__name__}")
         if len(packet) != self.packet_size:
             raise BitstreamError(
                 f"a packet of {len(packet)} bytes, expected {self.packet_size}: {self._shape}"

@@ -23,6 +23,7 @@ length.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ class Quality:
     level: float
 
     def __post_init__(self) -> None:
-        if not LEVELS[0] <= self.level <= LEVELS[-1]:
+        if not isinstance(self.level, numbers.Real) or not LEVELS[0] <= self.level <= LEVELS[-1]:
             raise ValueError(f"`quality` must be from {LEVELS[0]} to {LEVELS[-1]}, found {self.level!r}")
 
     @property

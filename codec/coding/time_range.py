@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from codec.protocol import StreamingCodec
 
 
+LATEST = 1e9  # seconds, longer than any file
+
+
 class TimeRange(NamedTuple):
     """Samples of the source, from `first` up to but not including `stop`; without `stop`, to the end."""
 
@@ -24,7 +28,9 @@ class TimeRange(NamedTuple):
     @classmethod
     def of_seconds(cls, start: float, end: float | None, sample_rate: int) -> TimeRange:
         """Return the samples nearest to these times; raise ValueError unless 0 <= start < end."""
-        if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
+        times = (start,) if end is None else (start, end)
+        finite = all(isinstance(time, numbers.Real) and 0 <= time <= LATEST for time in times)
+        if not finite or (end is not None and start >= end):
             raise ValueError(f"`start` {start} and `end` {end} must be 0 <= start < end, in seconds")
         return cls(round(start * sample_rate), None if end is None else round(end * sample_rate))
 

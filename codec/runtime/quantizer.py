@@ -12,10 +12,8 @@ from codec.runtime.beam_search import BeamSearch
 from codec.runtime.folding import Weights
 from codec.runtime.layers import Step
 
-
-MAX_SUMMANDS = (
-    2**22
-)  # numbers of codewords that are added up in one go, 16 MiB: a step of `lamella-48k` has 2^20
+# Numbers of codewords that are added up in one go, 16 MiB; a step of `lamella-48k` has 2^20.
+MAX_SUMMANDS = 2**22
 
 
 class Quantizer:
@@ -84,7 +82,7 @@ class Quantizer:
         return total
 
     def _sums_of_frames(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sums of codewords of each frame, the base apart: it is a difference and is made a base in place."""
+        """Return the sums of the codewords of each frame: without the base, and of the base, a difference."""
         numbers_in_frame = max(1, len(codes) * codes.shape[2] * self.codebooks.shape[2])
         size = max(1, MAX_SUMMANDS // numbers_in_frame)
         if codes.shape[1] <= size:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.audio import MAX_CHANNELS, Resampler, SecondsResampler
+from codec.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Resampler, SecondsResampler
 from codec.audio.blocks import LARGEST_SAMPLE
 from codec.dsp import to_left_and_right, to_mid_and_side
 
@@ -18,6 +19,7 @@ def encode(model: StreamingCodec, samples: np.ndarray, sample_rate: int, num_cod
     """Return the codes of samples [time, channels]: int32 [channel, frame, codebook]. See `NumpyCodec.encode`."""
     samples = checked_samples(samples)
     config, channels = model.config, samples.shape[1]
+    check_format(sample_rate, channels)
     if not len(samples):
         return np.zeros((channels, 0, num_codebooks), np.int32)
     resampler = Resampler(sample_rate, config.sample_rate, channels)
@@ -39,6 +41,7 @@ def decode(model: StreamingCodec, codes: np.ndarray, sample_rate: int) -> np.nda
     """Return the samples of codes [channel, frame, codebook]: float32 [time, channels]."""
     codes, config = checked_codes(model, codes), model.config
     channels, frames = codes.shape[:2]
+    check_format(sample_rate, channels)
     resampler = SecondsResampler(config.sample_rate, sample_rate, channels)
     size = config.reset_interval * step_seconds(model, channels)
     samples, state = [np.zeros((0, channels), np.float32)], model.decoder_state(channels)
@@ -52,6 +55,18 @@ def decode(model: StreamingCodec, codes: np.ndarray, sample_rate: int) -> np.nda
 def step_seconds(model: StreamingCodec, channels: int) -> int:
     """Return the seconds of a file in one step: fewer with more channels, so that memory stays the same."""
     return max(1, model.seconds_per_step // channels)
+
+
+def check_whole(name: str, value: int, least: int, most: int) -> None:
+    """Raise ValueError unless an argument is a whole number from `least` to `most`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"`{name}` must be a whole number from {least} to {most}, found {value!r}")
+
+
+def check_format(sample_rate: int, channels: int) -> None:
+    """Raise ValueError for a sample rate (Hz) or a number of channels that is not supported."""
+    check_whole("sample_rate", sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE)
+    check_whole("channels", channels, 1, MAX_CHANNELS)
 
 
 def checked_samples(samples: np.ndarray) -> np.ndarray:
