@@ -13,6 +13,7 @@ from cli.backend import use_one_core
 from cli.files import STANDARD, load_for_file, read_facts, resolve_input, resolve_output
 from cli.parallel import run_job
 from cli.progress import progress_bar
+from codec.files import is_special
 
 if TYPE_CHECKING:
     from codec.coding.decompression import DecompressionReport
@@ -35,7 +36,7 @@ class DecompressJob:
         output = resolve_output(target, self.force)
         model: str | StreamingCodec | None = self.model
         seconds = None
-        if source != STANDARD and not self.recover:
+        if source != STANDARD and not is_special(source) and not self.recover:
             model_id, seconds = read_facts(source)
             model = load_for_file(model_id, self.model, source)
         from codec.audio import AudioWriter, RawWriter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli import options
+from cli import options, stopping
 from cli.backend import use_tensorflow
 from cli.silence import silent_stderr
 
@@ -66,7 +66,8 @@ def export(
 
     write = getattr(formats, FORMATS[format_name])
     settings = {name: value for name, value in (("weights", weights), ("runtime", runtime)) if value}
-    with silent_stderr():
+    with stopping.handlers_restored(), silent_stderr():
+        stopping.raise_interrupts()
         write(model, output, force, **settings)
     if not quiet:
         size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
+from codec.files import NewPath, PathLike, is_special
+
 if TYPE_CHECKING:
     from cli.options import RawFormat
     from codec.audio import SampleReader
@@ -27,8 +29,10 @@ def resolve_input(name: str) -> str | BinaryIO:
     return stream
 
 
-def resolve_output(name: str, force: bool) -> str | BinaryIO:
+def resolve_output(name: str, force: bool) -> PathLike | BinaryIO:
     """Return the path to write to, or standard output for `-`.
+
+    Without `force` it is a `NewPath`: a file that another program writes there meanwhile is not replaced either.
 
     Raises:
         ClickException: the file exists and `force` is not given, it is a folder, or its folder does not exist.
@@ -36,7 +40,7 @@ def resolve_output(name: str, force: bool) -> str | BinaryIO:
     """
     if name != STANDARD:
         _check_writable(Path(name), force)
-        return name
+        return name if force or is_special(name) else NewPath(name)
     stream = sys.stdout.buffer
     if stream.isatty():
         raise click.UsageError("binary data cannot be written to a terminal; name a file or use a pipe")
@@ -47,7 +51,7 @@ def _check_writable(path: Path, force: bool) -> None:
     """Raise ClickException if a new file must not or cannot be written, before any work is done for it."""
     if path.is_dir():
         raise click.ClickException(f"{path} is a folder; name a file")
-    if path.is_file() and not force:
+    if path.is_file() and not force and not is_special(path):
         raise click.ClickException(f"{path} exists; --force overwrites it")
     if not path.parent.is_dir():
         raise click.ClickException(f"the folder {path.parent} does not exist")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import signal
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from cli import stopping
 from cli.errors import one_line
 from cli.options import FileArguments
+from codec.files import mark_unfinished, remove_marked, remove_unfinished
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 # Called as job(source, target, quiet=...), it returns the line to print. It must be possible to pickle it.
 Job = Callable[..., str]
@@ -55,37 +63,126 @@ def run_job(job: Job, files: FileArguments, ending: str, quiet: bool) -> None:
 
 def _run_in_processes(job: Job, pairs: list[tuple[str, str]]) -> Iterator[Outcome]:
     """Yield the outcome of each file as soon as it is done."""
-    import multiprocessing  # imported here because one file needs no processes
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import resource_tracker
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    spawn, stop_signals = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIGTERM)
-    with ProcessPoolExecutor(min(cores, len(pairs)), spawn, _ignore, stop_signals) as pool:
-        sources = {pool.submit(_run_here, job, *pair): pair[0] for pair in pairs}
+    resource_tracker.ensure_running()  # its start ends what `stopping.blocked` does
+    workers = _Workers(job)
+    with stopping.before_end(workers.kill), contextlib.closing(workers):
+        yield from workers.run(pairs, min(cores, len(pairs)))
+
+
+class _Workers:
+    """Processes that run a job on one file after the other. One that dies takes only its own file along.
+
+    They ignore stop signals: this process alone reacts to them. It kills the others, and when they have ended it
+    removes what they have not finished. So nobody can make a file after somebody has looked for it.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._workers: list[_Worker] = []
+
+    def run(self, pairs: Iterable[tuple[str, str]], count: int) -> Iterator[Outcome]:
+        """Yield the outcome of each pair of input and output, of which `count` are worked on at a time."""
+        from multiprocessing.connection import wait
+
+        left = iter(pairs)
+        for pair in itertools.islice(left, count):
+            self._start(pair)
+        while self._workers:
+            ready = wait([worker.connection for worker in self._workers])
+            for worker in [worker for worker in self._workers if worker.connection in ready]:
+                outcome = worker.receive()
+                following = next(left, None)
+                if outcome and following:
+                    worker.send(following)
+                else:
+                    self._end(worker)
+                    if following:
+                        self._start(following)
+                yield outcome or worker.failure()
+
+    def kill(self) -> None:
+        """End all processes and remove what they have not finished. For a signal handler."""
+        for worker in self._workers:
+            worker.kill()
+        for worker in self._workers:
+            worker.remove_unfinished()
+
+    def close(self) -> None:
+        """End all processes."""
+        self.kill()
+        self._workers.clear()
+
+    def _start(self, pair: tuple[str, str]) -> None:
+        with stopping.blocked():
+            self._workers.append(_Worker(self._job))
+        self._workers[-1].send(pair)
+
+    def _end(self, worker: _Worker) -> None:
+        worker.kill()
+        worker.remove_unfinished()
+        self._workers.remove(worker)
+
+
+class _Worker:
+    """A process that runs a job on one file at a time."""
+
+    def __init__(self, job: Job) -> None:
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self._mark = secrets.token_hex(8)
+        self._source = self._target = ""
+        self._process = context.Process(target=_work, args=(other, job, self._mark), daemon=True)
+        self._process.start()
+        other.close()
+
+    def send(self, pair: tuple[str, str]) -> None:
+        """Let the process work on this pair of input and output."""
+        self._source, self._target = pair
+        with contextlib.suppress(OSError):  # it has died, and `receive` finds the end of the connection
+            self.connection.send(pair)
+
+    def receive(self) -> Outcome | None:
+        """Return the outcome of the last pair; None if the process has died."""
         try:
-            for future in as_completed(sources):
-                crash = future.exception()
-                yield Outcome(error=f"{sources[future]}: {crash}") if crash else future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()  # SIGTERM interrupts the job, which removes its unfinished file
-            raise
+            outcome: Outcome = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        return outcome
+
+    def failure(self) -> Outcome:
+        """Return the outcome of a process that has died."""
+        code = self._process.exitcode or 0
+        end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return Outcome(error=f"{self._source}: the process that worked on it {end}")
+
+    def kill(self) -> None:
+        """End the process, if it has not ended."""
+        self._process.kill()
+
+    def remove_unfinished(self) -> None:
+        """Wait for the end of the process and remove the file that it has not finished."""
+        self._process.join()
+        remove_marked(self._mark, Path(os.path.realpath(self._target)).parent)
 
 
-def _ignore(*signals: signal.Signals) -> None:
-    """Ignore these signals: between two jobs, only the parent process reacts to them."""
-    for number in signals:
-        signal.signal(number, signal.SIG_IGN)
+def _work(connection: Connection, job: Job, mark: str) -> None:
+    """Run the job on each pair that comes through the connection, until its other end is closed."""
+    mark_unfinished(mark)
+    with stopping.before_end(remove_unfinished), contextlib.suppress(EOFError, OSError):
+        stopping.end_with_parent()
+        while True:
+            connection.send(_run_here(job, *connection.recv()))
 
 
 def _run_here(job: Job, source: str, target: str) -> Outcome:
-    """Run the job in a process of the pool. SIGTERM interrupts it like Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the job in this process."""
     try:
         return Outcome(job(source, target, quiet=True))
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         text = one_line(error)
         return Outcome(error=text if source in text else f"{source}: {text}")
-    finally:
-        _ignore(signal.SIGTERM)

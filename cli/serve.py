@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import options
+from cli import options, stopping
 
 if TYPE_CHECKING:
     from cli.web_server import Server
@@ -38,7 +38,8 @@ def serve(
     """
     from codec.export.web import export_web
 
-    with tempfile.TemporaryDirectory(prefix="lamella-") as temporary:
+    with stopping.handlers_restored(), tempfile.TemporaryDirectory(prefix="lamella-") as temporary:
+        stopping.raise_interrupts()
         page = Path(temporary) / "page"
         export_web(model, page, runtime=runtime)
         with _listening(page, folder, port) as server:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli import options
+from cli import options, stopping
 from cli.backend import load_for_training
 from cli.status import Status
 
@@ -71,7 +71,11 @@ def train(folder: Path, output: Path, start: str | None, force: bool, quiet: boo
     with replicas.scope():
         codec = load_keras(start, training_policy()) if start else None
     try:
-        run_training(folder, output, recipe, status.print_line, codec, show=status.updater, replicas=replicas)
+        with stopping.handlers_restored():
+            stopping.raise_interrupts()
+            run_training(
+                folder, output, recipe, status.print_line, codec, show=status.updater, replicas=replicas
+            )
     except KeyboardInterrupt as error:
         raise click.ClickException(str(error) or "interrupted before the training began") from error
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import os
 import secrets
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,11 @@ from codec.errors import BitstreamError, CodecError
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 COPY_BLOCK = 1 << 20  # bytes
+COPY_SHARE = 0.5  # of the free space that a temporary copy may take
+UNFINISHED = ".part"  # ending of unfinished files
+LONGEST_START = 64  # bytes of a file's name that the name of its unfinished content begins with
+WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+DESCRIPTORS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr")
 STANDARD_STREAMS = {
     "<stdin>": "standard input",
     "<stdout>": "standard output",
@@ -37,7 +45,12 @@ def name_of(file: PathLike | BinaryIO) -> str:
 
 
 def is_special(path: PathLike) -> bool:
-    """Return True for a device or a named pipe, which is written to directly and never replaced."""
+    """Return True for a device, a named pipe or an open descriptor such as /dev/stdout.
+
+    These are written to directly, never replaced, and read only once.
+    """
+    if os.fspath(path).startswith(DESCRIPTORS):
+        return True
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
@@ -130,45 +143,158 @@ def temporary_copy(file: BinaryIO, start: bytes = b"") -> Iterator[BinaryIO]:
         start: the bytes that were already read from it.
 
     Raises:
-        CodecError: the file cannot be read, or the copy cannot be written.
+        CodecError: the file cannot be read, or the copy cannot be written or would fill the disk.
     """
-    with tempfile.TemporaryFile() as copy:
-        with naming_damage(name_of(file)):
-            copy.write(start)
-            while block := read_up_to(file, COPY_BLOCK):
+    name, folder = name_of(file), tempfile.gettempdir()
+    room = COPY_SHARE * shutil.disk_usage(folder).free
+    with naming_errors(f"a temporary copy of {name} in {folder}"):
+        copy = tempfile.TemporaryFile()  # noqa: SIM115
+    with copy:
+        for block in itertools.chain([start], _blocks(file)):
+            room -= len(block)
+            if room < 0:
+                raise CodecError(
+                    f"{name}: a copy takes more than half of the free space in {folder}, set TMPDIR to a larger disk"
+                )
+            with naming_errors(f"a temporary copy of {name} in {folder}"):
                 copy.write(block)
-            copy.seek(0)
+                copy.flush()
+        copy.seek(0)
         yield copy
 
 
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield everything that a file or pipe gives; raise CodecError if it cannot be read."""
+    with naming_damage(name_of(file)):
+        while block := read_up_to(file, COPY_BLOCK):
+            yield block
+
+
 # -- replacing --
+
+_unfinished: set[Path] = set()  # files and directories that must not outlive this process
+_mark = secrets.token_hex(8)  # part of their names
+
+
+class NewPath(os.PathLike[str]):
+    """A path that nothing may exist at: a file that another program puts there meanwhile is never replaced."""
+
+    def __init__(self, path: PathLike) -> None:
+        self._path = os.fspath(path)
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __str__(self) -> str:
+        return self._path
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Yield a path where the body may make a file or a directory, and remove it at the end if it is still there.
+
+    `remove_unfinished` removes it too, whatever the body is doing.
+
+    Raises:
+        FileExistsError: there is something at the path already, which is kept.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    _unfinished.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _unfinished.discard(path)
+
+
+def remove_unfinished() -> None:
+    """Remove everything that this process has not finished. Only for a process that ends immediately after it."""
+    for path in tuple(_unfinished):
+        _remove(path)
+
+
+def mark_unfinished(mark: str) -> None:
+    """Put a mark into the names of the files that this process has not finished, for `remove_marked`."""
+    global _mark
+    _mark = mark
+
+
+def remove_marked(mark: str, directory: Path) -> None:
+    """Remove what a process with this mark has left unfinished in a directory. The process must have ended."""
+    for path in directory.glob(f".*.{mark}-*{UNFINISHED}"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def hidden_beside(target: Path) -> Path:
+    """Return a path beside `target` for its unfinished content."""
+    start = os.fsencode(target.name)[:LONGEST_START].decode(errors="ignore")
+    return target.with_name(f".{start}.{_mark}-{secrets.token_hex(4)}{UNFINISHED}")
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
     """Yield the path of a new, empty file in the same directory, and rename it to `path` at the end.
 
-    After an error the new file is removed. So `path` holds either the old content or all of the new. A device or
-    a named pipe is not replaced: its own path is yielded.
+    After an error the new file is removed. So `path` holds either the old content or all of the new. A file that is
+    replaced passes its permissions on. A device or a named pipe is not replaced: its own path is yielded.
 
     Raises:
-        CodecError: the new file cannot be written or renamed, for example because the disk is full.
+        CodecError: the new file cannot be written or renamed, for example because the disk is full, because the old
+            file is write-protected, or because there is a file at a `NewPath`.
     """
-    target = Path(os.path.realpath(path))
-    if is_special(target):
+    if is_special(path):
         with naming_errors(path):
-            yield target
+            yield Path(path)
         return
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(4)}.part")
+    target = Path(os.path.realpath(path))
     with naming_errors(path):
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        open(temporary, "xb").close()
-        try:
+        permissions = _permissions(target)
+        with unfinished(hidden_beside(target)) as temporary:
+            open(temporary, "xb").close()
             yield temporary
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            if isinstance(path, NewPath):
+                _place(temporary, target)
+            else:
+                if permissions is not None:
+                    temporary.chmod(permissions)
+                os.replace(temporary, target)
+
+
+def _permissions(target: Path) -> int | None:
+    """Return the permissions of the file to replace, None if there is none; raise OSError if it is write-protected."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return None
+    if not mode & WRITABLE:
+        raise PermissionError(errno.EACCES, "the file is write-protected")
+    return mode
+
+
+def _place(temporary: Path, target: Path) -> None:
+    """Rename a file to a name that is free; raise FileExistsError if it is not.
+
+    A file system without hard links cannot do both in one operation. There the name is only looked up before.
+    """
+    exists = FileExistsError(errno.EEXIST, "another program has written this file meanwhile; it is kept")
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise exists from None
+    except OSError:
+        if os.path.lexists(target):
+            raise exists from None
+        os.replace(temporary, target)
 
 
 def write_atomically(path: PathLike, content: bytes) -> None:

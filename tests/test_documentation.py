@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from support.command_line import ROOT, shell, works
 
-from cli.main import lamella
+from cli.verbs import lamella
 
 README = ROOT / "README.md"
 GUIDES = sorted((ROOT / "assets" / "docs").glob("*.md"))

@@ -15,6 +15,7 @@ from support.streams import Pipe
 from codec.errors import CodecError, Truncated
 from codec.files import (
     CountedFile,
+    hidden_beside,
     name_of,
     naming_damage,
     read_up_to,
@@ -75,7 +76,7 @@ class TestReplacing:
     ) -> None:
         """Somebody who guesses the temporary name could otherwise redirect the output by a link."""
         monkeypatch.setattr("secrets.token_hex", lambda size: "0")
-        victim, guessed = tmp_path / "victim", tmp_path / ".a.0.part"
+        victim, guessed = tmp_path / "victim", hidden_beside(tmp_path / "a")
         guessed.symlink_to(victim)
         with pytest.raises(CodecError, match="File exists"), replacing(tmp_path / "a"):
             raise AssertionError("not reached")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 FRAMEWORKS = {"jax", "keras", "librosa", "numba", "scipy", "tensorflow", "torch"}
-COMMAND = "from cli.main import lamella; lamella(sys.argv[1:], standalone_mode=False)"
+COMMAND = "from cli.verbs import lamella; lamella(sys.argv[1:], standalone_mode=False)"
 
 
 def packages_loaded_by(code: str, *arguments: object) -> set[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from codec.errors import CodecError
 from codec.export.manifest import MANIFEST
-from codec.files import PathLike, naming_errors
+from codec.files import PathLike, hidden_beside, naming_errors, unfinished
 
 
 @contextlib.contextmanager
@@ -34,15 +33,11 @@ def replacing_export(directory: PathLike, force: bool, marker: str = MANIFEST) -
             raise CodecError(f"{directory} exists and is not an export; name a new directory")
         if not force:
             raise CodecError(f"{directory} exists; --force overwrites it")
-    hidden = f".{target.name[:64]}.{secrets.token_hex(4)}"
-    new, old = target.with_name(f"{hidden}.part"), target.with_name(f"{hidden}.old")
-    with naming_errors(directory):
+    hidden = hidden_beside(target)
+    with naming_errors(directory), unfinished(hidden) as new:
         new.mkdir()
-        try:
-            yield new
-            _exchange(target, new, old)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        yield new
+        _exchange(target, new, hidden.with_suffix(".old"))
 
 
 def _exchange(target: Path, new: Path, old: Path) -> None:

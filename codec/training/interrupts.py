@@ -18,8 +18,8 @@ class Interrupts:
             with interrupts.deferred():
                 ...                    # runs to its end; KeyboardInterrupt is raised only then
 
-    It applies to every signal for which Python's own handler would raise KeyboardInterrupt: SIGINT, and SIGTERM where
-    the program has set it so. Outside the main thread nothing changes.
+    It applies to every signal for which Python's own handler would raise KeyboardInterrupt: SIGINT, and SIGTERM
+    and SIGHUP where the program has set it so. Outside the main thread nothing changes.
 
     Attributes:
         pending: True after an interrupt that is still deferred; other code may set it to request one.
@@ -32,7 +32,8 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            candidates = (signal.SIGINT, signal.SIGTERM)
+            names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+            candidates = [getattr(signal, name) for name in names if hasattr(signal, name)]
             self.signals = [n for n in candidates if signal.getsignal(n) is signal.default_int_handler]
         for number in self.signals:
             signal.signal(number, self._handle)

@@ -93,7 +93,7 @@ def test_the_installed_command_starts(tmp_path: Path) -> None:
 def test_help_loads_neither_numpy_nor_a_framework() -> None:
     script = """if True:
         import sys
-        from cli.main import lamella
+        from cli.verbs import lamella
 
         for verb in [[], *([name] for name in lamella.commands)]:
             lamella([*verb, "--help"], standalone_mode=False)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.contract import white
 
-from cli.main import lamella
+from cli.verbs import lamella
 from codec.audio import AudioReader
 from codec.presets import load, samples
 from codec.runtime.beam_search import CANDIDATES, ROWS_PER_SEARCH, BeamSearch

@@ -11,7 +11,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from cli.main import lamella
+from cli.verbs import lamella
 
 ROOT = Path(__file__).parents[2]
 NEGATIVE = ROOT / "tests" / "negative"

@@ -11,7 +11,7 @@ import soundfile
 from click.testing import CliRunner
 from support.sounds import tone
 
-from cli.main import lamella
+from cli.verbs import lamella
 from codec.bitstream import Prior, Reader
 from codec.coding.compression import compress
 from codec.coding.decompression import decompress
