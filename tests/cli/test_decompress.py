@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,24 @@ class TestExcerpt:
         piped = ("decompress", "-m", tiny_preset, "-", folder / "no.wav", "--start", "1:00")
         assert "1.500 s" in fails(*piped, input=lam.read_bytes())
         assert list(folder.iterdir()) == []
+
+
+class TestMaxDuration:
+    def test_and_force_allow_what_the_default_refuses(
+        self, lam: Path, folder: Path, tiny_preset: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk = shutil.disk_usage(folder)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=1000))
+        command = ("decompress", "-m", tiny_preset, lam, folder / "a.wav")
+        assert "of the free space of the target" in fails(*command)
+        assert "talk.lam: more than 1 s of sound" in fails(*command, "--max-duration", "0:01")
+        assert list(folder.iterdir()) == []
+        works(*command, "--max-duration", "1.5")
+        works(*command, "--force")
+
+    def test_must_be_a_time(self, lam: Path, folder: Path) -> None:
+        for wrong in ("0", "long", "-1"):
+            assert "--max-duration" in refuses("decompress", lam, folder / "a.wav", "--max-duration", wrong)
 
 
 class TestDamage:
