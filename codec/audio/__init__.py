@@ -2,8 +2,9 @@
 
     AudioReader -> blocks -> Resampler -> ... -> SecondsResampler -> blocks -> AudioWriter
 
-`codec.audio.wav` decodes plain WAV and raw PCM, so they stream through pipes. libsndfile decodes everything else
-(`codec.audio.sndfile`); from a pipe by way of a temporary file. soxr changes sample rates.
+`codec.audio.wav` decodes plain WAV and raw PCM, so they stream through pipes. `codec.audio.joined` reads all other
+formats, from a pipe by way of a temporary file: libsndfile decodes them (`codec.audio.sndfile`), or FFmpeg those that
+it does not know (`codec.audio.pyav`). Files are checked to be whole. soxr changes sample rates.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 
 from codec.audio.blocks import truncated
+from codec.audio.native import SilentStandardError, signals_held
 from codec.audio.parts import Part, PartFile
-from codec.audio.silence import SilentStandardError
 from codec.audio.wav import MAX_DATA, to_integers
 from codec.errors import AudioError
 from codec.files import PathLike, replacing
@@ -30,7 +30,7 @@ SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 INTEGER_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's names of encodings
 MAX_TAIL = 16_384  # bytes after the samples of a FLAC file that can be tags
 MPEG = "MP3"  # libsndfile's name, also of layers I and II
-_SILENT = SilentStandardError()
+_silent = SilentStandardError()
 FORMATS = {  # ending -> libsndfile's format and the default encoding
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
@@ -68,17 +68,14 @@ class SndfileSource:
         self._file, self._name, self._position = _CallbackFile(PartFile(file, part.ranges, counted)), name, 0
         self._size = sum(end - start for start, end in part.ranges)
         try:
-            with _SILENT:
+            with signals_held(), _silent():
                 self._sound = stack.enter_context(soundfile.SoundFile(self._file))
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
             raise NotRecognized(f"{name}: not a sound file that can be read ({_message(error)})") from error
-        is_mpeg = self._sound.format == MPEG
-        if is_mpeg and not part.is_mpeg:  # its length would be a guess
+        self._is_mpeg = self._sound.format == MPEG
+        if self._is_mpeg and not part.is_mpeg:  # its length would be a guess
             raise NotRecognized(f"{name}: not a sound file that can be read (MPEG frames of unknown size)")
-        self._quiet: contextlib.AbstractContextManager[None] = (
-            _SILENT if is_mpeg else contextlib.nullcontext()
-        )
         self._file.raise_kept()
         # soundfile seeks after each read, which fails in a FLAC file without a length.
         self._sound.seekable = lambda: False
@@ -89,7 +86,7 @@ class SndfileSource:
     def read(self, count: int) -> np.ndarray:
         """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
         try:
-            with self._quiet:
+            with signals_held(), _silent() if self._is_mpeg else contextlib.nullcontext():
                 block: np.ndarray = self._sound.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
@@ -154,9 +151,10 @@ class SndfileSink:
         temporary = stack.enter_context(replacing(path))
         self._file = _CallbackFile(stack.enter_context(open(temporary, "wb+")))  # noqa: SIM115
         try:
-            self._sound = soundfile.SoundFile(
-                self._file, "w", sample_rate, channels, subtype, format=container
-            )
+            with signals_held():
+                self._sound = soundfile.SoundFile(
+                    self._file, "w", sample_rate, channels, subtype, format=container
+                )
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
             raise unsupported from error
@@ -165,7 +163,9 @@ class SndfileSink:
     def write(self, samples: np.ndarray) -> None:
         """Append samples, float32 [time, channels]; OSError where that fails."""
         try:
-            self._sound.write(self._rounded(samples))
+            rounded = self._rounded(samples)
+            with signals_held():
+                self._sound.write(rounded)
             self._is_empty = False
         except (soundfile.LibsndfileError, AssertionError) as error:
             # soundfile asserts that libsndfile wrote all samples.
@@ -183,7 +183,8 @@ class SndfileSink:
         return samples if bits is None else to_integers(samples, bits) << (32 - bits)
 
     def _close(self) -> None:
-        self._sound.close()
+        with signals_held():
+            self._sound.close()
         self._file.raise_kept()
         if self._is_empty and self._sound.format == "FLAC":
             self._file.write(_empty_flac(self._sound))

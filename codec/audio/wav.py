@@ -73,7 +73,8 @@ class Encoding:
             samples = wide.view("<i4")[:, 0].astype(np.float32) / 2.0**31
         else:
             samples = np.frombuffer(data, self.dtype).astype(np.float32) / 2.0 ** (self.bits - 1)
-        return samples.astype(np.float32, copy=False).reshape(-1, channels)
+        with np.errstate(over="ignore", invalid="ignore"):  # the reader refuses what is too large
+            return samples.astype(np.float32, copy=False).reshape(-1, channels)
 
     def pack(self, samples: np.ndarray) -> bytes:
         """Convert float32 [time, channels] to bytes; integers are rounded and clipped."""

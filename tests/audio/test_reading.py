@@ -23,6 +23,7 @@ from codec.audio.sndfile import FORMATS
 from codec.audio.wav import RAW, wav_header
 from codec.errors import AudioError, CodecError
 
+CONTAINERS = ("WAV", "FLAC", "OGG", "AIFF", "MP3", "CAF")
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "IMA_ADPCM")
 
 
@@ -93,12 +94,15 @@ def test_a_path_may_be_a_named_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ("nan.wav", "nan.aiff", "nan.pipe"))
-@pytest.mark.parametrize("value", (math.nan, math.inf, -math.inf, 1e30))
-def test_the_first_sample_that_is_not_finite_is_named(tmp_path: Path, name: str, value: float) -> None:
-    samples = noise(2000, 2)
+@pytest.mark.parametrize("subtype", ("FLOAT", "DOUBLE"))
+@pytest.mark.parametrize("value", (math.nan, math.inf, -math.inf, 1e30, 1e300))
+def test_the_first_sample_that_is_not_finite_is_named(
+    tmp_path: Path, name: str, subtype: str, value: float
+) -> None:
+    samples = noise(2000, 2).astype(np.float64)
     samples[1234, 1] = samples[1500, 0] = value
     path = tmp_path / name
-    soundfile.write(path, samples, 8000, "FLOAT", format="AIFF" if name == "nan.aiff" else "WAV")
+    soundfile.write(path, samples, 8000, subtype, format="AIFF" if name == "nan.aiff" else "WAV")
     message = audio_error(Pipe(path.read_bytes(), 1000) if name == "nan.pipe" else path)  # type: ignore[arg-type]
     assert "sample 1234 (0.154 s) of channel 2" in message
 
@@ -124,7 +128,7 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(("WAV", "FLAC", "OGG", "AIFF")), st.integers(0, 3000), st.integers(0, 7))
+@given(st.sampled_from(CONTAINERS), st.integers(0, 3000), st.integers(0, 7))
 def test_a_flipped_bit_is_audio_or_an_audio_error(container: str, byte: int, bit: int) -> None:
     data = bytearray(FLIPPABLE[container])
     data[byte % len(data)] ^= 1 << bit
@@ -133,7 +137,7 @@ def test_a_flipped_bit_is_audio_or_an_audio_error(container: str, byte: int, bit
 
 
 def _flippable() -> Iterator[tuple[str, bytes]]:
-    for container in ("WAV", "FLAC", "OGG", "AIFF"):
+    for container in CONTAINERS:
         buffer = io.BytesIO()
         soundfile.write(buffer, noise(1000), 8000, format=container)
         yield container, buffer.getvalue()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,27 @@ def test_an_exception_while_libsndfile_reads_is_not_lost(error: type[BaseExcepti
     soundfile.write(buffer, noise(200_000), 8000, format="AIFF")
     with pytest.raises(error):
         read_all(AudioReader(Interrupted(buffer.getvalue())))
+
+
+def test_a_signal_while_libsndfile_runs_is_raised_when_it_has_returned(tmp_path: Path) -> None:
+    """An exception in a function that C code calls would be printed and lost."""
+    armed, completed = [], []
+
+    class Signals(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if armed:
+                armed.clear()
+                os.kill(os.getpid(), signal.SIGINT)
+                completed.append(self.tell())
+            return super().read(size)
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(200_000), 8000, format="AIFF")
+    with AudioReader(Signals(buffer.getvalue())) as reader:
+        armed.append(True)
+        with pytest.raises(KeyboardInterrupt):
+            read_all(reader)
+    assert completed
 
 
 def test_standard_error_works_again_after_mp3(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def mp3_files() -> dict[str, bytes]:
     """Return the MP3 files by name."""
     half = encoded(".mp3", 1.5, "-q:a", "7", "-ar", "24000")
     plain = encoded(".mp3", 1.5, "-q:a", "7", "-ar", "24000", *PLAIN_MP3)
-    rest = half[10 + half[9] :]  # behind the tag
+    rest = half[10 + half[9] :]  # without the tag
     tag = b"ID3\4\0\0\0\0\x17\x70" + bytes(3056)
     hole = bytearray(plain)
     hole[3000:4000] = bytes(1000)

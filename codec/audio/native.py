@@ -1,13 +1,31 @@
-"""Keep C libraries from printing to standard error."""
+"""Call a C library that calls back into Python, with signals held back and nothing on standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
-from types import TracebackType
+from collections.abc import Iterator
 
 STANDARD_ERROR = 2
+HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back the signals that end a run, for some milliseconds.
+
+    Their handlers raise exceptions, and one that is raised in a function called by C code is lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class SilentStandardError:
@@ -22,7 +40,16 @@ class SilentStandardError:
         self._num_inside = 0
         self._saved: int | None = None
 
-    def __enter__(self) -> None:
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Enter the context."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
         with self._lock:
             self._num_inside += 1
             if self._num_inside > 1:
@@ -32,9 +59,7 @@ class SilentStandardError:
                 with open(os.devnull, "wb") as nothing:
                     os.dup2(nothing.fileno(), STANDARD_ERROR)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _leave(self) -> None:
         with self._lock:
             self._num_inside -= 1
             if self._num_inside == 0 and self._saved is not None:
