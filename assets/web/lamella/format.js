@@ -182,17 +182,15 @@ export function framesPerSecond({ hopLength, modelSampleRate }) {
 }
 
 /**
- * Throw WrongModel unless a model with one of these identities made the stream.
+ * Return the error for a stream that none of these models made.
  * @param {Header} header
  * @param {string[]} modelIds
  */
-export function checkModel(header, modelIds) {
-  if (!modelIds.includes(header.modelId)) {
-    throw new WrongModel(
-      `header: model ${header.modelId} at byte 23, expected ${modelIds.join(" or ")}: ` +
-        "decode with the model that coded it",
-    );
-  }
+export function wrongModel(header, modelIds) {
+  return new WrongModel(
+    `header: model ${header.modelId} at byte 23, expected ${modelIds.join(" or ")}: ` +
+      "decode with the model that coded it",
+  );
 }
 
 /**

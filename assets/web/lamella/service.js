@@ -5,8 +5,8 @@
  */
 
 import { EncoderStream } from "./encoder.js";
-import { BitstreamError, CodecError, ModelError, NetworkError } from "./errors.js";
-import { checkModel } from "./format.js";
+import { BitstreamError, CodecError, NetworkError } from "./errors.js";
+import { wrongModel } from "./format.js";
 import { Model, once } from "./model.js";
 import { blocks } from "./playback.js";
 import { Recording } from "./recording.js";
@@ -226,9 +226,7 @@ export class Service {
       if (model.ids.includes(header.modelId)) return checkedConfig(header, model);
       ids.push(model.manifest.model_id);
     }
-    if (!ids.length) throw new ModelError("no model is given");
-    checkModel(header, ids);
-    throw new ModelError(`no model ${header.modelId}`); // not reached: checkModel throws
+    throw wrongModel(header, ids);
   }
 
   /** Wait until the foreground has asked for nothing for a moment. */

@@ -104,13 +104,13 @@ export function difference(found, expected) {
   ) {
     return Infinity;
   }
-  const limited = (/** @type {number} */ value) => Math.min(Math.max(value, -1), 1);
   let largest = 0;
-  found.forEach((samples, channel) => {
-    samples.forEach((value, time) => {
-      const apart = Math.abs(limited(value) - limited(expected[channel][time]));
-      largest = apart <= largest ? largest : apart; // NaN stays
-    });
-  });
+  for (let channel = 0; channel < found.length; channel++) {
+    const [one, other] = [found[channel], expected[channel]];
+    for (let time = 0; time < one.length; time++) {
+      const apart = Math.abs(Math.min(Math.max(one[time], -1), 1) - Math.min(Math.max(other[time], -1), 1));
+      if (!(apart <= largest)) largest = apart; // NaN too
+    }
+  }
   return largest;
 }
