@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import soundfile
-from support.command_line import ROOT, fails, refuses, run, works
+from support.command_line import fails, refuses, run, works
 from support.sounds import tone
 
 
@@ -77,23 +72,3 @@ def test_a_wrong_command_line_is_refused(sounds: list[Path], tmp_path: Path, tin
     assert "a pipe has no name" in refuses(*compress, "-", sounds[0], "-d", tmp_path)
     assert "--bitrate 5k" in refuses(*compress, *sounds, "-d", tmp_path, "-b", "5k")
     assert "Missing argument" in refuses("compress", "-d", tmp_path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_signal_leaves_no_unfinished_file(number: int, tmp_path: Path, tiny_preset: Path) -> None:
-    names = [tmp_path / f"{name}.wav" for name in "abcd"]
-    soundfile.write(names[0], tone(1, 8000).repeat(200), 8000)  # long enough to be interrupted
-    for name in names[1:]:
-        name.hardlink_to(names[0])
-    options = ("compress", "-m", tiny_preset, *names, "-d", tmp_path / "out")
-    command = [sys.executable, "-m", "cli.main", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
-    while not list(tmp_path.glob("out/.*.part")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    _, printed = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert printed.splitlines()[-1] == b"Error: interrupted"
-    assert b"Traceback" not in printed
-    assert list(tmp_path.glob("out/.*")) == []
