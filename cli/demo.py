@@ -10,7 +10,7 @@ import click
 
 from cli import options
 from cli.backend import use_one_core
-from cli.files import open_sound
+from cli.files import open_sound, print_line
 
 if TYPE_CHECKING:
     from codec.runtime.codec import NumpyCodec
@@ -43,9 +43,9 @@ def demo(audio: Path | None, output: str, model: str, force: bool) -> None:
     codec = load(model)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(clip, folder / f"source{clip.suffix}")
-    click.echo(f"{clip.name}, the sounds go to {folder}\n{HEADINGS}")
+    print_line(f"{clip.name}, the sounds go to {folder}\n{HEADINGS}")
     for num_codebooks in codec.config.shipped_codebooks:
-        click.echo(compare(codec, clip, num_codebooks, folder))
+        print_line(compare(codec, clip, num_codebooks, folder))
 
 
 def shipped_clip() -> Path:

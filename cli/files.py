@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
-from codec.files import NewPath, PathLike, is_special
+from codec.files import NewPath, PathLike, is_special, naming_errors
 
 if TYPE_CHECKING:
     from cli.options import RawFormat
@@ -55,6 +55,12 @@ def _check_writable(path: Path, force: bool) -> None:
         raise click.ClickException(f"{path} exists; --force overwrites it")
     if not path.parent.is_dir():
         raise click.ClickException(f"the folder {path.parent} does not exist")
+
+
+def print_line(line: str) -> None:
+    """Print a line to standard output; raise CodecError if that fails."""
+    with naming_errors("standard output"):
+        click.echo(line)
 
 
 def open_sound(name: str, raw_format: RawFormat | None) -> SampleReader:

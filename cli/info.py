@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import options
-from cli.files import resolve_input
+from cli.files import print_line, resolve_input
 
 if TYPE_CHECKING:
     from codec.bitstream import Reader
@@ -31,7 +31,7 @@ def info(file: str, model: str | None) -> None:
         reader = Reader(stream)
         facts = describe(reader, model_name(reader.header.model_id, model))
     for name, fact in facts.items():
-        click.echo(f"{name + ':':13}{fact}")
+        print_line(f"{name + ':':13}{fact}")
 
 
 @dataclasses.dataclass

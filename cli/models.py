@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli import options
+from cli.files import print_line
 
 
 @click.command(epilog=options.examples("lamella compress --model lamella-48k talk.wav talk.lam"))
@@ -25,9 +26,9 @@ def models() -> None:
     for preset in presets:
         default = " (default)" if preset.name == DEFAULT_PRESET else ""
         description = preset.description.removeprefix(f"{preset.name}: ")
-        click.echo(f"{preset.name}{default}: {description}")
-        click.echo(f"    {describe(preset.path)}")
-        click.echo(f"    folder   {preset.path}")
+        print_line(f"{preset.name}{default}: {description}")
+        print_line(f"    {describe(preset.path)}")
+        print_line(f"    folder   {preset.path}")
 
 
 def describe(folder: Path) -> str:

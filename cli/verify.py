@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from cli import options
-from cli.files import resolve_input
+from cli.files import print_line, resolve_input
 
 if TYPE_CHECKING:
     from codec.bitstream import Reader
@@ -30,7 +30,7 @@ def verify(names: tuple[str, ...], quiet: bool) -> None:
             chunks = sum(1 for _ in reader.checked_chunks())
         if not quiet:
             seconds = (reader.num_samples or 0) / reader.header.sample_rate
-            click.echo(f"{name}: undamaged, {seconds:.2f} s in {chunks} chunks")
+            print_line(f"{name}: undamaged, {seconds:.2f} s in {chunks} chunks")
 
 
 def open_reader(stream: BinaryIO) -> Reader:

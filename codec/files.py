@@ -7,6 +7,7 @@ import errno
 import io
 import itertools
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -24,7 +25,8 @@ COPY_SHARE = 0.5  # of the free space that a temporary copy may take
 UNFINISHED = ".part"  # ending of unfinished files
 LONGEST_START = 64  # bytes of a file's name that the name of its unfinished content begins with
 WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-DESCRIPTORS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr")
+NAMED_DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+NUMBERED_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 STANDARD_STREAMS = {
     "<stdin>": "standard input",
     "<stdout>": "standard output",
@@ -49,9 +51,15 @@ def is_special(path: PathLike) -> bool:
 
     These are written to directly, never replaced, and read only once.
     """
-    if os.fspath(path).startswith(DESCRIPTORS):
+    if descriptor_of(path) is not None:
         return True
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def descriptor_of(path: PathLike) -> int | None:
+    """Return the number of the open descriptor that a path such as /dev/fd/3 or /dev/stdout names, else None."""
+    numbered = NUMBERED_DESCRIPTOR.fullmatch(os.fspath(path))
+    return int(numbered[1]) if numbered else NAMED_DESCRIPTORS.get(os.fspath(path))
 
 
 @contextlib.contextmanager
@@ -340,7 +348,12 @@ def writing(target: PathLike | BinaryIO) -> Iterator[CountedFile]:
     if not isinstance(target, (str, os.PathLike)):
         yield CountedFile(target, name)
         return
-    with replacing(target) as temporary, open(temporary, "wb") as file:
+    descriptor = descriptor_of(target)
+    # Opening a descriptor by its path again would empty a file that others have begun to write.
+    with (
+        replacing(target) as temporary,
+        open(temporary if descriptor is None else os.dup(descriptor), "wb") as file,
+    ):
         yield CountedFile(file, name)
 
 

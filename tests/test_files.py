@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,11 +18,14 @@ from support.streams import Pipe
 from codec.errors import CodecError, Truncated
 from codec.files import (
     CountedFile,
+    NewPath,
     hidden_beside,
+    mark_unfinished,
     name_of,
     naming_damage,
     read_up_to,
     reading,
+    remove_marked,
     replacing,
     seekable,
     temporary_copy,
@@ -70,6 +76,34 @@ class TestReplacing:
             raise KeyboardInterrupt
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]
+
+    def test_never_overwrites_a_file_at_a_new_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also on a file system that has no hard links, such as FAT."""
+
+        def link(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        for path in (tmp_path / "a", tmp_path / "b"):
+            write_atomically(NewPath(path), b"new")
+            with pytest.raises(CodecError, match="meanwhile; it is kept"):
+                write_atomically(NewPath(path), b"newer")
+            assert path.read_bytes() == b"new"
+            monkeypatch.setattr(os, "link", link)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+    def test_remove_marked_leaves_the_files_of_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("codec.files._mark", "")  # restored at the end
+        mark_unfinished("a")
+        hidden_beside(tmp_path / "x").touch()
+        mark_unfinished("b")
+        other = hidden_beside(tmp_path / "x")
+        other.touch()
+        remove_marked("a", tmp_path)
+        assert list(tmp_path.iterdir()) == [other]
 
     def test_never_opens_a_file_that_is_already_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -125,6 +159,26 @@ def test_a_pipe_is_copied_to_seek_in_it() -> None:
         assert same is file and same.read() == b"23"
     non_blocking = cast(BinaryIO, NonBlocking())
     with pytest.raises(CodecError, match="the stream: cannot be read: the file"), seekable(non_blocking):
+        raise AssertionError("not reached")
+
+
+def test_a_pipe_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = shutil.disk_usage(tempfile.gettempdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=18))
+    with temporary_copy(pipe(b"123456789")) as file:
+        assert file.read() == b"123456789"
+    message = "the stream: a copy takes more than half of the free space in .*, set TMPDIR to a larger disk"
+    with pytest.raises(CodecError, match=message), temporary_copy(pipe(b"123456789"), start=b"0"):
+        raise AssertionError("not reached")
+
+
+def test_a_full_disk_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    message = "a temporary copy of the stream in .*: cannot be written: No space left on device"
+    with pytest.raises(CodecError, match=message), temporary_copy(pipe(b"1")):
         raise AssertionError("not reached")
 
 
