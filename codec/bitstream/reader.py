@@ -128,7 +128,7 @@ class Reader:
         """Yield the remaining chunks as stored, after all checks that need no model; raise as iterating does."""
         self.delay = self.header.hop_length // 2
         for chunk in self.stored_chunks():
-            if chunk.coding == PACKED:
+            if chunk.coding == PACKED and chunk.codebooks:  # silence has no codes to check
                 (result,) = decode_chunks([chunk], self.header, None)
                 if isinstance(result, BitstreamError):
                     raise result
