@@ -186,7 +186,7 @@ class _Scan:
         return self._parts
 
     def _begin(self, kind: Kind | None, information: Information | None) -> None:
-        self._kind, self._information = kind, information
+        self._kind, self._information = kind, information or Information(0, False)
         self._information_size = self._num_frames = self._num_samples = 0
         self._ranges: list[list[int]] = []
 
@@ -209,24 +209,21 @@ class _Scan:
         """Add the part that ends here; check that it has all frames."""
         if not self._num_frames:
             return
-        stated = 0 if self._information is None else self._information.num_frames
-        is_exact = self._information is not None and self._information.is_exact
+        stated, is_exact = self._information
         # Some encoders count the information frame too.
         if stated > self._num_frames + (0 if is_exact else 1):
             raise truncated(self._name, f"holds {self._num_frames} MPEG frames, expected {stated}")
         ranges = [Range(*ends) for ends in self._ranges]
-        if (
-            stated == self._num_frames
-        ):  # the decoder takes the length from there, less the silence that was added
-            self._parts.append(Part(tuple(ranges), None, True))
-            return
-        ranges[0] = Range(ranges[0].start + self._information_size, ranges[0].end)
-        ranges = [part for part in ranges if part.end > part.start]
-        self._parts.append(Part(tuple(ranges), self._num_samples, True))
+        num_samples = None
+        # Only this information frame is for the decoder: it takes the length from it and cuts the added silence off.
+        if not is_exact or stated != self._num_frames:
+            ranges[0] = Range(ranges[0].start + self._information_size, ranges[0].end)
+            num_samples = self._num_samples
+        self._parts.append(Part(tuple(part for part in ranges if part.end > part.start), num_samples, True))
 
     def _check_tail(self, position: int) -> None:
         """Raise AudioError unless what follows the last frame can be tags, or all frames that are stated were there."""
-        stated = 0 if self._information is None else self._information.num_frames
+        stated = self._information.num_frames
         rest = self._window.size - position
         if not rest or (rest <= MAX_TAIL and 0 < stated == self._num_frames):
             return
