@@ -34,7 +34,7 @@ class RecoveringReader(Reader):
     """Read a damaged or truncated stream; iterating gives the intact chunks, in order.
 
     Chunks whose numbers are left out are lost. BitstreamError is raised for a header that cannot be repaired, and
-    TooLong for chunks without end whose codes are invalid.
+    TooLong for too many chunks of invalid codes.
 
     Args:
         file: a binary file object that can seek; ValueError for a pipe.
@@ -70,12 +70,12 @@ class RecoveringReader(Reader):
         check_plausible(self, self._rejected, "all of it has invalid codes")
 
     def _read_header(self) -> Header:
-        """Read the header, or repair it by its copy or by its checksum."""
+        """Read the header, or repair it by its checksum or from its copy."""
         data = self._source.read_up_to(HEADER.size)
         try:
             return Header.from_bytes(data)
         except BitstreamError:
-            header = self._copied_header() or corrected(data)
+            header = corrected(data) or self._copied_header()
             if header is None:
                 raise
         self.header_repaired = True
@@ -83,7 +83,9 @@ class RecoveringReader(Reader):
 
     def _copied_header(self) -> Header | None:
         """Return the header whose copy ends the file, or ended it before something was appended; None without one."""
-        size = self._source.size or 0
+        size = self._source.size
+        if size is None:
+            return None
         self._source.seek(max(0, size - _TAIL))
         tail = self._source.read_up_to(size - self._source.position)
         at = len(tail)

@@ -39,7 +39,7 @@ class WorkLimit:
         self._reader, self._max_duration = reader, max_duration
         self._space = None if max_duration is not None else free_space(target)
         header = reader.header
-        lossy = not hasattr(target, "write") and os.fspath(target).lower().endswith(LOSSY_ENDINGS)
+        lossy = isinstance(target, (str, os.PathLike)) and os.fspath(target).lower().endswith(LOSSY_ENDINGS)
         self._bytes_per_second = header.sample_rate * header.channels * (LOSSY_BYTES if lossy else PCM_BYTES)
 
     def check_claim(self, seconds: float) -> None:

@@ -24,7 +24,7 @@ from support.streams import (
 
 from codec.bitstream import Chunk, Reader, RecoveringReader, recovery
 from codec.bitstream.fields import varint
-from codec.errors import ChecksumMismatch, TooLong, UnsupportedVersion
+from codec.errors import BitstreamError, ChecksumMismatch, TooLong, UnsupportedVersion
 
 LIVE = write(replace(HEADER, num_samples=None), CODES, 8_000)
 COUNTS = [2, 0, 3]
@@ -237,6 +237,16 @@ def test_chunks_of_invalid_codes_are_decoded_only_as_long_as_the_size_lets_expec
 def test_a_pipe_is_refused() -> None:
     with pytest.raises(ValueError, match="seek"):
         RecoveringReader(Pipe(FILE))  # type: ignore[arg-type]
+    with pytest.raises(BitstreamError, match="not a Lamella file"):
+        RecoveringReader(Pipe(bytes(43) + FILE[43:]))  # type: ignore[arg-type]
+
+
+def test_a_damaged_byte_is_repaired_by_the_checksum_even_if_another_file_follows() -> None:
+    other = write(
+        replace(LONG_HEADER, num_codebooks=24), random_codes(replace(LONG_HEADER, num_codebooks=24), 99), 0
+    )
+    reader, _ = recover(LONG[:20] + b"\7" + LONG[21:] + other)
+    assert reader.header == LONG_HEADER
 
 
 @given(st.data())
