@@ -18,6 +18,8 @@ import { decodeChunk } from "./reader.js";
  * @property {Float32Array[]} channels left and right, or each channel on its own
  */
 
+const FIRST_FRAMES = 10; // that are decoded alone, so that the first sound comes soon
+
 /**
  * Yield the samples from `start` to `end`, a second or less at a time; damage is concealed.
  *
@@ -67,6 +69,7 @@ export async function* blocks(recording, model, start, end = Infinity, signal) {
  */
 async function* sounds(recording, decoder, prior, header) {
   const { reset_interval: second, latency } = decoder.manifest;
+  let most = Math.min(FIRST_FRAMES, second);
   for (;;) {
     const gap = await gapAt(recording, decoder.nextFrame, header, latency);
     if (recording.failure) throw recording.failure;
@@ -79,9 +82,10 @@ async function* sounds(recording, decoder, prior, header) {
       yield decoder.silence(Math.min(second, chunk.frames - start));
     }
     for (let start = 0; start < chunk.frames && chunk.codebooks;) {
-      const part = { codes, chunkFrames: chunk.frames, codebooks: chunk.codebooks, start, frames: second };
-      part.frames = Math.min(second, chunk.frames - start);
-      start += part.frames;
+      const frames = Math.min(most, second - (start % second), chunk.frames - start);
+      const part = { codes, chunkFrames: chunk.frames, codebooks: chunk.codebooks, start, frames };
+      start += frames;
+      most = second;
       const parts =
         start < chunk.frames ? [part] : [part, ...following(recording, chunk, second, header, prior)];
       yield decoder.decode(parts);
