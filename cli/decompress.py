@@ -93,7 +93,7 @@ def describe(report: DecompressionReport) -> str:
 @click.option(
     "--recover",
     is_flag=True,
-    help="Decode what is left of a damaged file, conceal the rest, and print what is lost.",
+    help="Repair the header of a damaged file, decode what is left, conceal the rest, and print what is lost.",
 )
 @click.option(
     "--max-duration",
