@@ -164,8 +164,22 @@ def test_a_signal_while_the_command_starts_leaves_nothing(
         assert code != 0
 
 
+@pytest.mark.parametrize("has_writer", [False, True])
+def test_a_signal_ends_the_wait_for_a_pipe(has_writer: bool, tmp_path: Path, tiny_preset: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR) if has_writer else None  # waits for no reader
+    run = Run(tmp_path / "out", "decompress", "-m", tiny_preset, pipe, tmp_path / "out" / "a.wav")
+    run.wait_for_handlers()
+    time.sleep(0.5)  # the pipe is probably open then
+    run.stop(signal.SIGINT)
+    assert run.end() == (1, "Error: interrupted\n")
+    if writer is not None:
+        os.close(writer)
+
+
 @pytest.mark.parametrize("start", [one_file, several_files])
-def test_ctrl_c_is_ignored_under_nohup(
+def test_a_lost_terminal_is_ignored_under_nohup(
     start: Callable[..., Run], sounds: list[Path], tmp_path: Path, tiny_preset: Path
 ) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
