@@ -6,9 +6,11 @@
     CAF         8                 4    8, big-endian
     W64         40                16   8, little-endian, with the 24 bytes of id and size
     AU          the sizes of the header and the sound are at bytes 4 and 8, big-endian
+    Matroska    0                 1..8 1..8, both with their length in the first byte: a header, then all the rest
     SPHERE      1,024 bytes of text with lines such as "sample_count -i 16000"
 
-Sources: EBU Tech 3306 (RF64), Apple's AIFF-C and CAF, Sony's Wave64, the manual of Sun's audio files; SPHERE of NIST.
+Sources: EBU Tech 3306 (RF64); Apple's AIFF-C and CAF; Sony's Wave64; Sun's manual of audio files; SPHERE of NIST; RFC
+8794 and 9559 (Matroska).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from codec.audio.wav import MAX_CHUNKS, STREAMING_SIZES
 
 SOUND = (b"data", b"SSND", b"BODY")
 SPHERE_HEADER = 1024
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 UNKNOWN = 1 << 62  # a size of 8 bytes from here on stands for: up to the end of the file
 
 
@@ -50,6 +53,8 @@ def stated_end(window: Window) -> int | None:
     magic = window.at(0, 4)
     if magic in (b".snd", b"dns."):
         return _end_of_au(window, "big" if magic == b".snd" else "little")
+    if magic == EBML:
+        return _end_of_matroska(window.at(0, 4096))
     if magic == b"NIST":
         return _end_of_sphere(window.at(0, SPHERE_HEADER))
     layout = LAYOUTS.get(magic)
@@ -68,6 +73,23 @@ def _end_of_sphere(header: bytes) -> int | None:
         return None
     samples, channels, size = map(int, numbers)
     return SPHERE_HEADER + samples * channels * size
+
+
+def _end_of_matroska(data: bytes) -> int | None:
+    size, place = _ebml_size(data, len(EBML))
+    place += size or 0
+    if data[place : place + len(SEGMENT)] != SEGMENT:
+        return None
+    size, place = _ebml_size(data, place + len(SEGMENT))
+    return None if size is None else place + size
+
+
+def _ebml_size(data: bytes, place: int) -> tuple[int | None, int]:
+    """Return a size, None if it is unknown, and the position after it."""
+    length = 9 - data[place].bit_length() if place < len(data) else 9
+    bits = 7 * length
+    value = int.from_bytes(data[place : place + length], "big") & (1 << bits) - 1
+    return None if length > 8 or value == (1 << bits) - 1 else value, place + length
 
 
 def _end_of_chunk(window: Window, layout: Layout) -> int | None:

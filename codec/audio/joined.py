@@ -105,7 +105,7 @@ def _find_parts(file: BinaryIO, name: str) -> list[Part]:
     if magic == ogg.CAPTURE:
         return ogg.find_parts(window, start, name)
     if magic.startswith(flac.MARKER):
-        return flac.find_parts(window, start)
+        return flac.find_parts(window, start, name)
     frame = mpeg.first_frame(window, start)
     if frame is not None:
         return mpeg.find_parts(window, frame, name)

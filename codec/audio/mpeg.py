@@ -14,7 +14,7 @@ import functools
 from typing import NamedTuple
 
 from codec.audio.blocks import truncated
-from codec.audio.parts import ID3_HEADER, Part, Range, Window, id3_size
+from codec.audio.parts import ID3_HEADER, Part, Range, Window, check_number, id3_size
 from codec.errors import AudioError
 
 MPEG_1, MPEG_2, MPEG_2_5 = 3, 2, 0  # the two bits of the version
@@ -219,6 +219,7 @@ class _Scan:
         if not is_exact or stated != self._num_frames:
             ranges[0] = Range(ranges[0].start + self._information_size, ranges[0].end)
             num_samples = self._num_samples
+        check_number(len(self._parts) + 1, self._name)
         self._parts.append(Part(tuple(part for part in ranges if part.end > part.start), num_samples, True))
 
     def _check_tail(self, position: int) -> None:

@@ -7,7 +7,7 @@ Flag 2 marks the first page of a stream, flag 4 its last. Source: RFC 3533.
 from __future__ import annotations
 
 from codec.audio.blocks import truncated
-from codec.audio.parts import Part, Range, Window
+from codec.audio.parts import Part, Range, Window, check_number
 from codec.errors import AudioError
 
 CAPTURE = b"OggS\0"
@@ -27,6 +27,7 @@ def find_parts(window: Window, start: int, name: str) -> list[Part]:
         flags = window.at(position + 5, 1)[0]
         if flags & FIRST and not after_first:  # the first pages of all streams of a link stand together
             starts.append(position)
+            check_number(len(starts), name)
         after_first = bool(flags & FIRST)
         position += size
     if position <= window.size and window.find(CAPTURE, position + 1) >= 0:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
+from codec.errors import AudioError
 from codec.files import read_up_to
 
 BLOCK = 1 << 20  # bytes read at a time in search of parts
+MAX_PARTS = 10_000  # a limit on memory; a day of radio has some 400 links
 MAX_PADDING = 1 << 16  # zero bytes before the first part that are skipped
 ID3_HEADER = 10  # bytes
 
@@ -39,6 +41,12 @@ class Part(NamedTuple):
     ranges: tuple[Range, ...]
     num_samples: int | None = None
     is_mpeg: bool = False
+
+
+def check_number(num_parts: int, name: str) -> None:
+    """Raise AudioError for more parts than are supported."""
+    if num_parts > MAX_PARTS:
+        raise AudioError(f"{name}: holds more than {MAX_PARTS} sounds one after another; split it first")
 
 
 class PartFile(io.RawIOBase):
@@ -69,10 +77,14 @@ class PartFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset from the beginning, the position or the end; return the new position."""
+        """Move to an offset from the beginning, the position or the end; return the new position.
+
+        A damaged file can make a decoder ask for a position outside any file. Then -1 is returned and nothing changes:
+        an exception could not pass through the decoder's C code.
+        """
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
         if not 0 <= base + offset < 1 << 62:
-            raise ValueError(f"position {base + offset} is outside any file")
+            return -1
         self._position = base + offset
         return self._position
 
@@ -125,6 +137,8 @@ class Window:
 
     def at(self, position: int, size: int) -> bytes:
         """Return `size` bytes, at most `BLOCK`, from a position on; fewer only at the end of the file."""
+        if position >= self.size:
+            return b""
         offset = position - self._start
         if offset < 0 or offset + size > len(self._block):
             self._file.seek(position)

@@ -129,7 +129,7 @@ class PyavSource:
     def _naming(self, problem: str) -> Iterator[None]:
         try:
             yield
-        except (self._error, ValueError) as error:  # ValueError: it seeks to a position outside any file
+        except (self._error, ValueError) as error:  # ValueError: from PyAV itself
             message = str(getattr(error, "strerror", None) or error)
             raise AudioError(f"{self._name}: {problem} ({message})") from error
 

@@ -140,8 +140,9 @@ class SndfileSink:
     ) -> None:
         self._name, self._is_empty = os.fspath(path), True
         container, subtype = _format_of(path, subtype)
-        if container == "WAV" and (num_samples or 0) * channels * SAMPLE_BYTES.get(subtype, 8) > MAX_DATA:
-            container = "RF64"
+        if (num_samples or 0) * channels * SAMPLE_BYTES.get(subtype, 8) > MAX_DATA:
+            container = "RF64" if container == "WAV" else container
+            self._check_size(container, MAX_DATA + 1)
         unsupported = AudioError(
             f"{self._name}: {container} ({subtype}) cannot hold {channels} channels at {sample_rate} Hz; "
             "WAV holds all that is supported"
@@ -172,10 +173,12 @@ class SndfileSink:
             self._file.raise_kept()
             raise OSError(errno.EIO, str(error) or "libsndfile wrote fewer samples than given") from error
         self._file.raise_kept()
-        if self._sound.format in SIZED and self._file.tell() > MAX_DATA:
-            raise AudioError(
-                f"{self._name}: {self._sound.format} holds at most 4 GiB; write .w64, .caf or .flac"
-            )
+        self._check_size(self._sound.format, self._file.tell())
+
+    def _check_size(self, container: str, size: int) -> None:
+        """Raise AudioError if the container cannot state this number of bytes."""
+        if container in SIZED and size > MAX_DATA:
+            raise AudioError(f"{self._name}: {container} holds at most 4 GiB; write .w64, .caf or .flac")
 
     def _rounded(self, samples: np.ndarray) -> np.ndarray:
         """Return integer samples in the upper bits of int32, since libsndfile would round floats down."""
@@ -216,9 +219,7 @@ def _empty_flac(sound: soundfile.SoundFile) -> bytes:
 class _CallbackFile:
     """A file for libsndfile, which reads and writes it by callbacks. Exceptions cannot pass through its C code.
 
-    An exception is kept, and raised by `raise_kept` when libsndfile has returned. A damaged sound file can make
-    libsndfile seek to a negative or huge position; that is ignored, and libsndfile sees that the position did not
-    change.
+    An exception is kept, and raised by `raise_kept` when libsndfile has returned.
     """
 
     def __init__(self, file: Any) -> None:
@@ -227,8 +228,7 @@ class _CallbackFile:
         self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        with contextlib.suppress(ValueError, OverflowError):
-            self._guarded(self._file.seek, offset, whence)
+        self._guarded(self._file.seek, offset, whence)
 
     def tell(self) -> int:
         position = self._guarded(self._file.tell)
@@ -244,8 +244,6 @@ class _CallbackFile:
     def _guarded(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return operation(*arguments)
-        except (ValueError, OverflowError):
-            raise
         except BaseException as error:  # also KeyboardInterrupt, which would be lost in C code
             self._error = self._error or error
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def information(tag: bytes, num_frames: int) -> bytes:
 @pytest.mark.parametrize("tag", (b"Xing", b"Info", b"VBRI"))
 @pytest.mark.parametrize("stated", (0, 1, FRAMES - 1, FRAMES, FRAMES + 1))
 def test_all_frames_are_read_whatever_number_is_stated(tag: bytes, stated: int) -> None:
-    """Some encoders count the information frame too."""
+    """An encoder may count the information frame too."""
     expected = read_all(AudioReader(io.BytesIO(SOUND)))
     assert len(expected) == FRAMES * SAMPLES
     samples = read_all(AudioReader(io.BytesIO(information(tag, stated) + SOUND)))
@@ -86,6 +87,15 @@ def test_many_tags_between_frames_are_refused() -> None:
     """Each takes memory."""
     frame = SOUND[: len(SOUND) // FRAMES]
     assert "damaged" in audio_error(io.BytesIO((frame + b"TAG" + bytes(125)) * 2000))
+
+
+def test_very_many_sounds_in_one_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codec.audio.parts.MAX_PARTS", 3)  # in place of 10,000
+    wild = Path(__file__).parents[1] / "wild"
+    for name in ("joined.mp3", "chained.ogg", "joined.flac"):
+        data = (wild / name).read_bytes()
+        assert "more than 3 sounds one after another" in audio_error(io.BytesIO(data + data))
+        read_all(AudioReader(io.BytesIO(data)))
 
 
 @pytest.mark.parametrize("version", (1, 2))

@@ -73,7 +73,7 @@ def test_lossless_formats_give_the_samples_exactly(
 @pytest.mark.parametrize("name", ("speex.spx", "opus.webm", "aac.m4a", "aac.aac", "wma.wma", "wavpack.wv"))
 def test_a_file_that_ends_early_is_refused(name: str) -> None:
     data = (WILD / name).read_bytes()
-    for size in (len(data) // 4, len(data) // 2, len(data) * 3 // 4):
+    for size in (len(data) // 4, len(data) // 2, len(data) - 1000):
         audio_error(io.BytesIO(data[:size]))
 
 

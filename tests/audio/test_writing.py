@@ -177,6 +177,13 @@ def test_a_format_with_small_sizes_is_not_written_beyond_them(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("ending", (".aiff", ".au"))
+def test_a_sound_known_to_be_too_large_is_refused_before_it_is_made(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(AudioError, match="holds at most 4 GiB"):
+        AudioWriter(tmp_path / f"a{ending}", 48000, 1, num_samples=3 * 2**30)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_stream_that_accepts_few_bytes_at_a_time_gets_all() -> None:
     class Slow(io.BytesIO):
         def write(self, data: bytes) -> int:  # type: ignore[override]
