@@ -349,7 +349,7 @@ def writing(target: PathLike | BinaryIO) -> Iterator[CountedFile]:
         yield CountedFile(target, name)
         return
     descriptor = descriptor_of(target)
-    # Opening a descriptor by its path again would empty a file that others have begun to write.
+    # Opened again by its path, a file behind a descriptor would lose what is already in it.
     with (
         replacing(target) as temporary,
         open(temporary if descriptor is None else os.dup(descriptor), "wb") as file,
