@@ -64,9 +64,8 @@ class PartFile(io.RawIOBase):
         self._file, self._ranges, self._position = file, ranges, 0
         self._ends = list(accumulate(end - start for start, end in ranges))
         self._length = (self._ends[-1] if self._ends else 0) + (1 << 40 if hidden_end else 0)
-        self._zeros = (
-            self._length - 128 if hidden_end else self._length
-        )  # where libmpg123 looks for an ID3v1 tag
+        # libmpg123 looks for an ID3v1 tag in the last 128 bytes and must be able to read them.
+        self._zeros = self._length - 128 if hidden_end else self._length
 
     def readable(self) -> bool:
         """Return True."""
