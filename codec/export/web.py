@@ -56,7 +56,7 @@ def export_web(
 
 
 def _write_model(folder: Path, target: Path) -> None:
-    """Write the graphs and the prior; the manifest also tells if there is a prior, and which other files it decodes."""
+    """Write the graphs and the prior; the manifest also names the prior and earlier identities of the model."""
     target.mkdir()
     write_onnx(folder, target)
     has_prior = (folder / PRIOR).is_file()

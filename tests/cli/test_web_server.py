@@ -1,4 +1,4 @@
-"""The server of `lamella serve`: for this machine alone, and for nothing but the page and .lam files."""
+"""The server of `lamella serve`: for this machine alone, and only the page and .lam files."""
 
 from __future__ import annotations
 

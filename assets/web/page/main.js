@@ -95,6 +95,7 @@ class Page {
       if (isLatest()) this.sound.show(file, link);
       else file.close();
       await lamella.ready();
+      if (isLatest()) this.sound.analyse();
     });
   }
 

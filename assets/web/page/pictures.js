@@ -3,6 +3,7 @@
 import { BANDS, bandFrequency } from "./analysis.js";
 import { showBitrate } from "./words.js";
 
+const PAUSE = 100; // milliseconds between two drawings
 const QUIETEST = 0.1; // a waveform that stays below is not drawn any larger
 
 /**
@@ -30,14 +31,15 @@ export class Pictures {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   }
 
-  /** Draw soon; many calls before the next frame draw once. */
+  /** Draw soon; many calls before that draw once. */
   update() {
     if (this.waiting) return;
     this.waiting = true;
-    requestAnimationFrame(() => {
+    const draw = () => {
       this.waiting = false;
       if (this.picture) this._draw(this.picture);
-    });
+    };
+    setTimeout(() => requestAnimationFrame(draw), PAUSE);
   }
 
   /** @param {Picture} picture */

@@ -7,6 +7,7 @@ import { Pictures } from "./pictures.js";
 import { sayTime, showBitrate, showBytes, showChannels, showTime } from "./words.js";
 import { wavOf } from "./wav.js";
 
+const HEAD_START = 500; // milliseconds that the first sound has before the pictures
 const MOST_LOSSES = 6; // that are listed
 const TICK_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400]; // seconds
 const TICK_PIXELS = 90; // between two times under the pictures
@@ -47,7 +48,13 @@ export class SoundCard extends EventTarget {
     byId("download").hidden = link === null;
     if (link !== null) Object.assign(byId("download"), { href: link, download: file.name });
     this._showFile();
-    this._analyse(this.reading.signal);
+  }
+
+  /** Decode the whole file for the pictures, where nothing else waits. The model must be ready. */
+  async analyse() {
+    const { signal } = this.reading;
+    await new Promise((resolve) => setTimeout(resolve, HEAD_START));
+    if (!signal.aborted) await this._analyse(signal);
   }
 
   /** Put the file away. */
@@ -203,7 +210,6 @@ export class SoundCard extends EventTarget {
     byId("ticks").replaceChildren(...spans);
   }
 
-  /** Decode the whole file where nothing else waits, for the pictures. */
   async _analyse(signal) {
     try {
       for await (const block of this.file.blocks({ background: true, signal })) {
