@@ -1,16 +1,21 @@
 """The adversarial stage: with frozen codes the decoder learns against discriminators, which learn along with it.
 
-    audio -> encoder, quantizer (frozen) -> decoder -> decoded --+--> log-mel, complex term --> gradient --+
-                                                                 +--> discriminators ---------> gradient --+--> decoder
-                                                                 +--> discriminators learn
+    coded segments -> decoder -> decoded --+--> log-mel, complex term --> gradient --+
+                                           +--> a discriminator --------> gradient --+--> decoder
+                                           +--> the discriminator learns
 
 Both are gradients on the decoded audio. Running norms bring them to fixed shares before they reach the decoder, so no
 weight has to be tuned (the balancer of EnCodec, arXiv 2210.13438, section 3.4).
+
+The steps take turns. In each of the first turns one discriminator sees speech, pulls the decoder and learns. In the
+last turn the decoder sees other sounds, by the distances alone: with the discriminators' pull, music became worse.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -19,34 +24,26 @@ from keras import ops
 from codec.network.codec import Codec
 from codec.network.streaming import Tensor
 from codec.network.weights import named_weights
-from codec.training.data import NOISE_STARTS, Batch
+from codec.training.coded_segments import code_segments, draw_crops
+from codec.training.corpus import Corpus
+from codec.training.data import Batch, BatchSpec
 from codec.training.discriminators import (
     DiscriminatorOutput,
-    Discriminators,
+    FrequencyRange,
     adversarial_loss,
     feature_distance,
     hinge_loss,
+    new_discriminators,
 )
+from codec.training.losses import MEL_SECONDS
 from codec.training.parameters import FlatParameters, frozen_variables
 from codec.training.progress import ADVERSARIAL
 from codec.training.recipe import AdversarialRecipe, Recipe
-from codec.training.reconstruction import ALTERNATING_SCALES, decode, pitch_loss, source, spectral_losses
+from codec.training.reconstruction import Decoded, decode, pitch_loss, source, spectral_losses
 from codec.training.steps import Differentiate, StepInputs, StepResult, mean_losses, plain_inputs
 
 BETAS = (0.8, 0.99)  # of Adam
 NORM_DECAY = 0.99
-
-
-class PreparedHalf(NamedTuple):
-    """Half of a batch with everything that does not depend on trained weights.
-
-    quantized:  [batch, frame, latent_dim]
-    crop_start: [], first sample of what the discriminators see
-    """
-
-    inputs: StepInputs
-    quantized: Any
-    crop_start: Any
 
 
 class Outcome(NamedTuple):
@@ -65,30 +62,48 @@ class AdversarialStage:
     def __init__(self, codec: Codec, recipe: Recipe) -> None:
         self.codec, self.recipe, settings = codec, recipe, recipe.adversarial
         config = codec.config
-        available = round(recipe.segment_seconds * config.sample_rate) - config.hop_length - codec.latency
-        self.crop_length = min(round(settings.crop_seconds * config.sample_rate), available)
-        self.discriminators = Discriminators(
+        self.context = settings.context_frames * config.hop_length
+        self.discriminators = new_discriminators(
             config.sample_rate,
             settings.windows,
-            min(settings.frequency_limit, config.sample_rate / 2),
+            FrequencyRange(settings.lowest_frequency, settings.highest_frequency),
             settings.channels,
             codec.dtype_policy.name,
         )
+        self.turns = len(self.discriminators) + 1
         self.parameters = FlatParameters(codec.decoder.trainable_variables, BETAS)
-        self.discriminator_parameters = FlatParameters(self.discriminators.trainable_variables, BETAS)
+        self.discriminator_parameters = [
+            FlatParameters(each.trainable_variables, BETAS) for each in self.discriminators
+        ]
         self.norms = keras.Variable(
-            np.zeros(2, np.float32), trainable=False, dtype="float32", aggregation="mean", name="norms"
+            np.zeros((self.turns, 2), np.float32),
+            trainable=False,
+            dtype="float32",
+            aggregation="mean",
+            name="norms",
         )
 
     def state(self) -> dict[str, keras.Variable]:
         """Return decoder, discriminators, running norms, and every weight of the codec."""
-        weights = named_weights(self.codec)
-        return {
-            **self.parameters.state("decoder."),
-            **self.discriminator_parameters.state("discriminators."),
-            "norms": self.norms,
-            **{f"weights.{name}": weight for name, weight in weights.items()},
-        }
+        named = {**self.parameters.state("decoder."), "norms": self.norms}
+        for number, parameters in enumerate(self.discriminator_parameters):
+            named |= parameters.state(f"discriminators.{number}.")
+        return named | {f"weights.{name}": weight for name, weight in named_weights(self.codec).items()}
+
+    def batches(
+        self, corpus: Corpus, spec: BatchSpec, folder: Path, say: Callable[[str], None]
+    ) -> Callable[[int], Batch]:
+        """Code segments of the corpus into the folder; return the function that draws crops of them."""
+        settings = self.recipe.adversarial
+        seconds = spec.segment_length / corpus.sample_rate
+        count = min(settings.segments, round(2 * 3600 * corpus.hours / seconds))
+        segments = code_segments(self.codec, corpus, spec, count, folder, say)
+        crop_frames = min(settings.context_frames + settings.crop_frames, segments.quantized.shape[1])
+
+        def draw(step: int) -> Batch:
+            return draw_crops(segments, spec, crop_frames, step % self.turns < self.turns - 1, step)
+
+        return draw
 
     def inputs(self, batch: Batch) -> StepInputs:
         """Return the batch; some items lose a run of frames, which the decoder learns to conceal."""
@@ -101,100 +116,110 @@ class AdversarialStage:
         return inputs._replace(kept_frames=np.concatenate(kept))
 
     def step(
-        self, halves: list[StepInputs], parity: int, learning_rate: Tensor, differentiate: Differentiate
+        self, halves: list[StepInputs], turn: int, learning_rate: Tensor, differentiate: Differentiate
     ) -> StepResult:
-        """Update the decoder, and in odd steps the discriminators, which learn faster than the decoder."""
-        prepared = [self._prepare(half) for half in halves]
-        norms = ops.convert_to_tensor(self.norms.value)
+        """Update the decoder, and the discriminator of this turn, which learns faster."""
+        norms = ops.convert_to_tensor(self.norms.value)[turn]
 
         def loss(master: Tensor) -> tuple[Tensor, list[Outcome]]:
-            results = [self._decoder_loss(master, half, parity, norms, differentiate) for half in prepared]
+            results = [self._decoder_loss(master, half, turn, norms, differentiate) for half in halves]
             return sum(total for total, _ in results) / len(results), [outcome for _, outcome in results]
 
         gradient, outcomes = differentiate(loss, self.parameters.master.value)
         losses = mean_losses([outcome.losses for outcome in outcomes])
-        self.norms.assign(update_norms(norms, sum(outcome.norms for outcome in outcomes) / len(outcomes)))
+        observed = sum(outcome.norms for outcome in outcomes) / len(outcomes)
+        updated = update_norms(norms, observed)
+        self.norms.assign(ops.where(np.arange(self.turns)[:, None] == turn, updated, self.norms.value))
         norm = self._update_decoder(gradient, learning_rate)
-        if parity:
-            decoded = [outcome.decoded for outcome in outcomes]
-            losses["hinge"] = self._update_discriminators(prepared, decoded, learning_rate, differentiate)
+        if self._has_discriminator(turn):
+            pairs = [
+                (self._reference(half), outcome.decoded)
+                for half, outcome in zip(halves, outcomes, strict=True)
+            ]
+            losses["hinge"] = self._update_discriminator(turn, pairs, learning_rate, differentiate)
         return StepResult(losses, norm)
 
-    def _prepare(self, inputs: StepInputs) -> PreparedHalf:
-        """Encode and quantize each item with its number of codebooks; lost frames become zeros."""
-        codec = self.codec
-        latents, _ = codec.encoder.step(inputs.audio, codec.encoder.initial_state(ops.shape(inputs.audio)[0]))
-        quantized = codec.quantizer.quantize_latents(latents, inputs.num_codebooks).quantized
-        room = inputs.audio.shape[1] - codec.latency - self.crop_length
-        quantized = ops.stop_gradient(quantized) * inputs.kept_frames[..., None]
-        crop_start = (
-            inputs.noise_start[0] * room // NOISE_STARTS
-        )  # the random number of the noise places the crop too
-        return PreparedHalf(inputs, quantized, crop_start)
+    def _has_discriminator(self, turn: int) -> bool:
+        return turn < len(self.discriminators)
 
     def _decoder_loss(
-        self, master: Tensor, half: PreparedHalf, parity: int, norms: Tensor, differentiate: Differentiate
+        self, master: Tensor, half: StepInputs, turn: int, norms: Tensor, differentiate: Differentiate
     ) -> tuple[Tensor, Outcome]:
         """Return a scalar whose gradient on the decoded audio is the balanced gradient, and the outcome."""
         values = self.parameters.split(master) + frozen_variables(self.codec, self.parameters.weights)
         with keras.StatelessScope(values):
-            decoded = decode(self.codec, half.quantized, half.inputs)
-        pitch = pitch_loss(self.codec, half.inputs, decoded)
-        audio = ops.stop_gradient(decoded.audio)
-        spectral, losses = differentiate(lambda x: self._spectral_loss(half, x, parity), audio)
-        adversarial, more = differentiate(lambda x: self._adversarial_loss(half, x), audio)
-        gradients = [spectral, adversarial]
-        found = ops.stack([ops.mean(ops.sqrt(ops.sum(ops.square(each), axis=1))) for each in gradients])
-        balanced = self._balance(gradients, update_norms(norms, found), half.inputs.num_codebooks)
-        count = ops.cast(ops.shape(audio)[0], "float32")
-        total = ops.sum(ops.stop_gradient(balanced) * decoded.audio) / count
-        total = total + self.recipe.pitch_weight * pitch
-        return total, Outcome({**losses, **more, "pitch": pitch}, found, audio)
+            decoded = decode(self.codec, half.quantized * half.kept_frames[..., None], half)
+        scored = decoded.audio[:, self.context :]
+        audio = ops.stop_gradient(scored)
+        spectral, losses = differentiate(lambda x: self._spectral_loss(half, x, turn), audio)
+        gradients = [spectral]
+        if self._has_discriminator(turn):
+            adversarial, more = differentiate(lambda x: self._adversarial_loss(half, x, turn), audio)
+            gradients, losses = [spectral, adversarial], {**losses, **more}
+        lengths = [ops.mean(ops.sqrt(ops.sum(ops.square(each), axis=1))) for each in gradients]
+        observed = ops.stack([lengths[0], lengths[-1]])
+        balanced = self._balance(gradients, update_norms(norms, observed), half.num_codebooks)
+        total = ops.sum(ops.stop_gradient(balanced) * scored) / ops.cast(ops.shape(audio)[0], "float32")
+        if turn == 0:
+            pitch = self._pitch_loss(half, decoded)
+            total, losses = total + pitch, {**losses, "pitch": pitch}
+        return total, Outcome(losses, observed, audio)
 
     def _balance(self, gradients: list[Tensor], norms: Tensor, num_codebooks: Tensor) -> Tensor:
-        """Return the sum of both gradients [batch, time], each with its share and divided by its running norm."""
+        """Return the sum of the gradients [batch, time], each with its share and divided by its running norm."""
+        if len(gradients) == 1:
+            return gradients[0] / norms[0]
         shipped, shares = self.codec.config.shipped_codebooks, self.recipe.adversarial.discriminator_shares
         share = discriminator_share(num_codebooks, shipped, shares)[:, None]
         return (1.0 - share) * gradients[0] / norms[0] + share * gradients[1] / norms[1]
 
+    def _pitch_loss(self, half: StepInputs, decoded: Decoded) -> Tensor:
+        """Return the loss of the pitch in the one turn that has it, as if it were part of all turns on speech."""
+        weight = self.recipe.pitch_weight * len(self.discriminators)
+        return weight * pitch_loss(self.codec, half, decoded)
+
     def _spectral_loss(
-        self, half: PreparedHalf, decoded: Tensor, parity: int
+        self, half: StepInputs, decoded: Tensor, turn: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        scales = ALTERNATING_SCALES[parity]
-        mel, phase = spectral_losses(self.codec, self.recipe, half.inputs, decoded, scales)
+        scored = half._replace(audio=half.audio[:, self.context :])
+        mel, phase = spectral_losses(self.codec, self.recipe, scored, decoded, self._scales(turn))
         total = self.recipe.mel_weight * mel + self.recipe.complex_weight * phase
         return total, {"mel": mel, "complex": phase}
 
-    def _adversarial_loss(self, half: PreparedHalf, decoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        parameters = self.discriminator_parameters
-        with keras.StatelessScope(parameters.split(parameters.master.value)):
-            real, fake = self._discriminate(half, decoded)
+    def _scales(self, turn: int) -> tuple[int, ...]:
+        """Return a third of the log-mel windows, a short one and a long one; all of them in the last turn."""
+        third = len(MEL_SECONDS) // 2
+        first = turn % third
+        return (first, first + third) if self._has_discriminator(turn) else tuple(range(len(MEL_SECONDS)))
+
+    def _adversarial_loss(
+        self, half: StepInputs, decoded: Tensor, turn: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        master = self.discriminator_parameters[turn].master.value
+        real, fake = self._discriminate(turn, master, self._reference(half), decoded)
         adversarial, features = adversarial_loss(fake), feature_distance(real, fake)
         total = adversarial + self.recipe.adversarial.feature_weight * features
         return total, {"adversarial": adversarial, "features": features}
 
     def _update_decoder(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
         """Update the decoder; it hardly moves in the first steps, when the discriminators' gradients are noise."""
-        steps = ops.cast(self.discriminator_parameters.optimizer.iterations, "float32")
+        steps = ops.cast(self.discriminator_parameters[0].optimizer.iterations, "float32")
         rate = learning_rate * ops.minimum(1.0, steps / self.recipe.adversarial.head_start)
         return self.parameters.update(gradient, rate, self.recipe.gradient_norm, self.recipe.averaging)
 
-    def _update_discriminators(
+    def _update_discriminator(
         self,
-        halves: list[PreparedHalf],
-        decoded: list[Tensor],
+        turn: int,
+        pairs: list[tuple[Tensor, Tensor]],
         learning_rate: Tensor,
         differentiate: Differentiate,
     ) -> Tensor:
-        """Update the discriminators on the decoder's output and return their loss."""
-        parameters, recipe = self.discriminator_parameters, self.recipe
+        """Update the discriminator of a turn on pairs of the source and the decoder's output; return its loss."""
+        parameters, recipe = self.discriminator_parameters[turn], self.recipe
 
         def loss(master: Tensor) -> tuple[Tensor, Tensor]:
-            with keras.StatelessScope(parameters.split(master)):
-                outputs = [
-                    self._discriminate(half, audio) for half, audio in zip(halves, decoded, strict=True)
-                ]
-            hinge = sum(hinge_loss(real, fake) for real, fake in outputs) / len(halves)
+            outputs = [self._discriminate(turn, master, *pair) for pair in pairs]
+            hinge = sum(hinge_loss(real, fake) for real, fake in outputs) / len(pairs)
             return hinge, hinge
 
         gradient, hinge = differentiate(loss, parameters.master.value)
@@ -203,15 +228,15 @@ class AdversarialStage:
         return hinge
 
     def _discriminate(
-        self, half: PreparedHalf, decoded: Tensor
-    ) -> tuple[list[DiscriminatorOutput], list[DiscriminatorOutput]]:
-        """Return the discriminators' outputs for the same crop of the source and of the decoded audio."""
-        size = (half.inputs.audio.shape[0], self.crop_length)
-        crops = [
-            ops.slice(audio, (0, half.crop_start), size)
-            for audio in (source(self.codec, half.inputs), decoded)
-        ]
-        return self.discriminators(crops[0]), self.discriminators(crops[1])
+        self, turn: int, master: Tensor, reference: Tensor, decoded: Tensor
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        """Return the outputs of the discriminator of a turn for the source and for the decoded audio."""
+        with keras.StatelessScope(self.discriminator_parameters[turn].split(master)):
+            return self.discriminators[turn](reference), self.discriminators[turn](decoded)
+
+    def _reference(self, half: StepInputs) -> Tensor:
+        """Return the part of the source that is compared, [batch, time]."""
+        return source(self.codec, half)[:, self.context :]
 
 
 def update_norms(norms: Tensor, found: Tensor) -> Tensor:

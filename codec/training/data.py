@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -96,25 +96,29 @@ class Batch(NamedTuple):
     num_codebooks: int32 [batch], how many codebooks each item is coded with
     noise_start:   int32 [batch], 0 .. 4095, where the decoder's noise begins
     seeds:         int32 [batch], 0 .. 2**31 - 2, for the other random numbers of each item
+    quantized:     float32 [batch, frame, latent_dim] of segments that were coded before, else [batch, 0, 0]
     """
 
     audio: np.ndarray
     num_codebooks: np.ndarray
     noise_start: np.ndarray
     seeds: np.ndarray
+    quantized: np.ndarray
 
 
 def draw_batch(corpus: Corpus, spec: BatchSpec, step: int) -> Batch:
     """Draw the batch of a step (>= 0) from the training files; the same arguments give the same batch."""
     size = spec.batch_size // spec.shard.total
     rows = range(spec.shard.number * size, (spec.shard.number + 1) * size)
-    rates = _draw_rates(np.random.default_rng((spec.seed, step)), spec)[rows.start : rows.stop]
+    rates = draw_rates(np.random.default_rng((spec.seed, step)), spec.rates, spec.batch_size)[
+        rows.start : rows.stop
+    ]
     # Rows count from 1: numpy takes (seed, step, 0) for the same seed as (seed, step).
     generators = [np.random.default_rng((spec.seed, step, 1 + row)) for row in rows]
     noise_start = np.array([rng.integers(NOISE_STARTS) for rng in generators], np.int32)
     seeds = np.array([rng.integers(2**31 - 1) for rng in generators], np.int32)
     items = [_draw_item(rng, corpus, spec) for rng in generators]
-    return Batch(np.stack(items)[:, :, None], rates, noise_start, seeds)
+    return Batch(np.stack(items)[:, :, None], rates, noise_start, seeds, np.zeros((size, 0, 0), np.float32))
 
 
 def draw_initial_audio(corpus: Corpus, spec: BatchSpec, length: int) -> Iterator[np.ndarray]:
@@ -123,19 +127,19 @@ def draw_initial_audio(corpus: Corpus, spec: BatchSpec, length: int) -> Iterator
         yield draw_batch(corpus, spec, INITIAL_STEPS + number).audio
 
 
-def _draw_rates(rng: np.random.Generator, spec: BatchSpec) -> np.ndarray:
-    """Draw numbers of codebooks int32 [batch] in shuffled order, each within one item of its share.
+def draw_rates(rng: np.random.Generator, shares: tuple[RateShare, ...], count: int) -> np.ndarray:
+    """Draw `count` numbers of codebooks, int32 in shuffled order, each within one item of its share.
 
-    Systematic sampling: one uniform offset for all bounds, so that the shares are met exactly on average. In a batch
-    with enough items, a rate without any takes one from the most common rate.
+    Systematic sampling: one uniform offset for all bounds, so that the shares are met exactly on average. With enough
+    items, a rate without any takes one from the most common rate.
     """
-    bounds = np.cumsum([0.0, *(share for _, share in spec.rates)]) * spec.batch_size + rng.random()
-    bounds[-1] = bounds[0] + spec.batch_size
+    bounds = np.cumsum([0.0, *(share for _, share in shares)]) * count + rng.random()
+    bounds[-1] = bounds[0] + count
     counts = np.diff(np.floor(bounds).astype(int))
-    while spec.batch_size >= len(counts) and counts.min() == 0:
+    while count >= len(counts) and counts.min() == 0:
         counts[counts.argmax()] -= 1
         counts[counts.argmin()] += 1
-    rates = np.array([num_codebooks for num_codebooks, _ in spec.rates], np.int32)
+    rates = np.array([num_codebooks for num_codebooks, _ in shares], np.int32)
     return rng.permutation(np.repeat(rates, counts))
 
 
@@ -145,7 +149,7 @@ def _draw_item(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec) -> np.
     if rng.random() < spec.augmentation.mix_probability:
         segment = _draw_mix(rng, corpus, spec, group)
     else:
-        segment = _draw_segment(rng, corpus, corpus.train, group, spec.segment_length)
+        segment = draw_segment(rng, corpus, corpus.train, group, spec.segment_length)
     return augment(rng, segment, corpus.sample_rate, spec.augmentation)
 
 
@@ -157,13 +161,13 @@ def _draw_mix(rng: np.random.Generator, corpus: Corpus, spec: BatchSpec, first: 
         second = int(rng.integers(len(groups)))
     if groups[second] == FOREGROUND:
         first, second = second, first
-    front = _draw_segment(rng, corpus, corpus.train, first, spec.segment_length)
-    back = _draw_segment(rng, corpus, corpus.train, second, spec.segment_length)
+    front = draw_segment(rng, corpus, corpus.train, first, spec.segment_length)
+    back = draw_segment(rng, corpus, corpus.train, second, spec.segment_length)
     below = rng.uniform(*spec.augmentation.mix_level)  # dB
     return front + back * np.float32(rms(front) / max(rms(back), QUIET_RMS) * 10 ** (-below / 20))
 
 
-def _draw_segment(
+def draw_segment(
     rng: np.random.Generator, corpus: Corpus, files: FileSet, group: int, length: int
 ) -> np.ndarray:
     """Draw `length` samples, float32 [time], from a group; draw again a few times if they are quiet."""
@@ -190,7 +194,7 @@ def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     files = corpus.held_out or corpus.train
     length = round(seconds * corpus.sample_rate)
-    segments = [_draw_segment(rng, corpus, files, i % len(files.groups), length) for i in range(count)]
+    segments = [draw_segment(rng, corpus, files, i % len(files.groups), length) for i in range(count)]
     return np.stack(segments)[:, :, None]
 
 
@@ -198,8 +202,7 @@ def held_out_segments(corpus: Corpus, seconds: float, count: int) -> np.ndarray:
 class _Prefetcher:
     """Draws batches in a thread; an exception takes the place of a batch and ends it."""
 
-    corpus: Corpus
-    spec: BatchSpec
+    draw: Callable[[int], Batch]
     step: int
     ready: queue.Queue[Batch | Exception]
     stop: threading.Event = field(default_factory=threading.Event)
@@ -208,7 +211,7 @@ class _Prefetcher:
         """Fill the queue until `stop` is set."""
         while not self.stop.is_set():
             try:
-                item: Batch | Exception = draw_batch(self.corpus, self.spec, self.step)
+                item: Batch | Exception = self.draw(self.step)
             except Exception as error:  # passed to the consumer, which raises it
                 item = error
             self.put(item)
@@ -226,12 +229,12 @@ class _Prefetcher:
                 continue
 
 
-def prefetch(corpus: Corpus, spec: BatchSpec, first_step: int) -> Generator[Batch, None, None]:
+def prefetch(draw: Callable[[int], Batch], first_step: int) -> Generator[Batch, None, None]:
     """Yield the batches from `first_step` on without end, drawn ahead by a thread; `close()` ends the thread.
 
-    An exception from `draw_batch` in the thread is raised here.
+    An exception from `draw` in the thread is raised here.
     """
-    prefetcher = _Prefetcher(corpus, spec, first_step, queue.Queue(maxsize=3))
+    prefetcher = _Prefetcher(draw, first_step, queue.Queue(maxsize=3))
     thread = threading.Thread(target=prefetcher.run, name="batches", daemon=True)
     thread.start()
     try:

@@ -1,8 +1,11 @@
-"""Discriminators distinguish decoded from real audio: one small network over each of several short-time spectra.
+"""Discriminators distinguish decoded from real audio by the fine structure of their spectra.
 
-After the multi-scale STFT discriminator of EnCodec (arXiv 2210.13438, section 3.4), with strides instead of dilations:
+    audio -> magnitudes -> divided by the level of their third octave -> log -> [frame, bin] convolutions -> logits
 
-    audio -> spectrum, X |X|^-0.7, re and im as channels -> [frame, bin] convolutions -> logits, one for each patch
+One small network over each of several short-time spectra, after the multi-scale STFT discriminator of EnCodec (arXiv
+2210.13438, section 3.4), with strides instead of dilations. The bits carry the levels of the bands, and a distance
+teaches a mean of everything else, whose magnitudes are too smooth. So the discriminators see what the mean lacks, and
+nothing of the levels. They see nothing below `lowest` either, where the phases are coded and a distance is enough.
 """
 
 from __future__ import annotations
@@ -13,8 +16,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec.dsp import SPECTRUM_POWER
-from codec.network.spectral import compress
 from codec.network.streaming import Tensor
 from codec.training import losses
 
@@ -22,6 +23,11 @@ NEGATIVE_SLOPE = 0.1  # of the leaky rectifiers
 # Size and stride of each convolution over [frame, bin]: first along the bins, then along both.
 KERNELS = ((3, 8), (3, 8), (3, 4), (3, 4))
 STRIDES = ((1, 4), (1, 4), (2, 2), (2, 2))
+BANDS_PER_OCTAVE = 3
+POWER_FLOOR = 1e-8  # -80 dB: quieter bands look empty
+DEPTH = (
+    1e-3  # added to powers relative to their band's, so that zeros of the spectrum have a finite logarithm
+)
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -35,23 +41,68 @@ class DiscriminatorOutput(NamedTuple):
     features: list[Tensor]
 
 
+class FrequencyRange(NamedTuple):
+    """What the discriminators see of a spectrum, Hz."""
+
+    lowest: float
+    highest: float
+
+
+class FineStructure:
+    """The logarithm of each magnitude relative to the level of its third octave.
+
+    Shapes:
+        audio:   float32 [batch, time]
+        returns: float32 [batch, frame, bin]
+
+    Args:
+        window: samples.
+        sample_rate: Hz.
+        seen: the range of the bins.
+    """
+
+    def __init__(self, window: int, sample_rate: int, seen: FrequencyRange) -> None:
+        self.window = window
+        first, last = (int(limit * window / sample_rate) for limit in seen)
+        self.bins = slice(max(1, first), min(last, window // 2))
+        frequencies = np.arange(self.bins.start, self.bins.stop) * sample_rate / window
+        self.to_bands, self.to_bins = _third_octaves(frequencies)
+
+    def __call__(self, audio: Tensor) -> Tensor:
+        """Return the logarithms, in nepers."""
+        real, imaginary = (part[..., self.bins] for part in losses.spectra(audio, self.window))
+        scale = np.float32(8 / 3 / self.window)  # of a Hann window with unit energy
+        power = scale * (real * real + imaginary * imaginary)
+        level = ops.matmul(ops.matmul(power, self.to_bands), self.to_bins) + POWER_FLOOR
+        return 0.5 * ops.log((power + POWER_FLOOR) / level + DEPTH)
+
+
+def _third_octaves(frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights of the means of triangular bands, [bin, band], and of the interpolation back, [band, bin]."""
+    octaves = np.log2(frequencies)
+    count = max(1, round(BANDS_PER_OCTAVE * (octaves[-1] - octaves[0])))
+    centers = octaves[0] + np.arange(count + 1) / BANDS_PER_OCTAVE
+    triangles = np.maximum(0.0, 1.0 - BANDS_PER_OCTAVE * np.abs(octaves[:, None] - centers))
+    triangles = triangles[:, triangles.any(axis=0)]
+    triangles[~triangles.any(axis=1), -1] = 1.0  # above the last center
+    to_bins = triangles / triangles.sum(axis=1, keepdims=True)
+    return (triangles / triangles.sum(axis=0)).astype(np.float32), to_bins.T.astype(np.float32)
+
+
 class Discriminator(keras.layers.Layer):
-    """A convolutional network over one short-time spectrum.
+    """A convolutional network over the fine structure of one short-time spectrum.
 
     Shapes:
         audio: float32 [batch, time]
 
     Args:
-        window: samples.
-        bins: how many of the lowest bins it sees; rounded up to a multiple of the strides.
+        fine_structure: of the spectrum.
         channels: of each convolution.
     """
 
-    def __init__(self, window: int, bins: int, channels: tuple[int, ...], **kwargs: Any) -> None:
+    def __init__(self, fine_structure: FineStructure, channels: tuple[int, ...], **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # spectra stay in float32
-        step = int(np.prod([stride for _, stride in STRIDES]))
-        self.window, self.bins = window, min(-(-bins // step) * step, window // 2)
-        policy = self.dtype_policy
+        self.fine_structure, policy = fine_structure, self.dtype_policy
         self.convolutions = [
             keras.layers.Conv2D(
                 count, kernel, stride, padding="same", kernel_initializer="he_normal", dtype=policy
@@ -62,18 +113,16 @@ class Discriminator(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the convolutions."""
-        channels = 2
+        channels = 1
         for layer in self.convolutions:
             layer.build((None, None, None, channels))
             channels = layer.filters
         self.output_convolution.build((None, None, None, channels))
+        self.built = True
 
     def call(self, audio: Tensor) -> DiscriminatorOutput:
         """Return logits and features."""
-        real, imaginary = losses.spectra(audio, self.window)
-        level = np.float32(np.sqrt(8 / 3 / self.window))  # scales a Hann window to unit energy
-        planes = compress(real[..., : self.bins] * level, imaginary[..., : self.bins] * level, SPECTRUM_POWER)
-        x, features = ops.stack(planes, axis=-1), []
+        x, features = self.fine_structure(audio)[..., None], []
         for layer in self.convolutions:
             x = layer(x)
             x = ops.maximum(x, NEGATIVE_SLOPE * x)
@@ -81,62 +130,42 @@ class Discriminator(keras.layers.Layer):
         return DiscriminatorOutput(ops.cast(self.output_convolution(x), "float32"), features)
 
 
-class Discriminators(keras.Model):
-    """One discriminator for each window.
+def new_discriminators(
+    sample_rate: int, windows: tuple[float, ...], seen: FrequencyRange, channels: tuple[int, ...], dtype: str
+) -> list[Discriminator]:
+    """Return a discriminator for each window.
 
     Args:
         sample_rate: Hz.
         windows: seconds.
-        frequency_limit: Hz; the discriminators see nothing above.
+        seen: the range of frequencies; it ends at half of the sample rate at the latest.
         channels: of the convolutions.
         dtype: policy of the convolutions.
     """
-
-    def __init__(
-        self,
-        sample_rate: int,
-        windows: tuple[float, ...],
-        frequency_limit: float,
-        channels: tuple[int, ...],
-        dtype: str,
-    ) -> None:
-        super().__init__(dtype=dtype, autocast=False)
-        lengths = [4 * round(seconds * sample_rate / 4) for seconds in windows]
-        self.discriminators = [
-            Discriminator(length, round(frequency_limit * length / sample_rate), channels, dtype=dtype)
-            for length in lengths
-        ]
-        self.build((None, None))
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build all discriminators."""
-        for each in self.discriminators:
-            each.build(input_shape)
-
-    def call(self, audio: Tensor) -> list[DiscriminatorOutput]:
-        """Return the output of each discriminator for audio [batch, time]."""
-        return [each(audio) for each in self.discriminators]
+    lengths = [4 * round(seconds * sample_rate / 4) for seconds in windows]
+    discriminators = [
+        Discriminator(FineStructure(length, sample_rate, seen), channels, dtype=dtype) for length in lengths
+    ]
+    for discriminator in discriminators:
+        discriminator.build((None, None))
+    return discriminators
 
 
-def hinge_loss(real: list[DiscriminatorOutput], decoded: list[DiscriminatorOutput]) -> Tensor:
-    """Return the loss of the discriminators: logits of real audio below 1 and of decoded audio above -1 cost."""
-    return sum(
-        ops.mean(ops.relu(1.0 - a.logits)) + ops.mean(ops.relu(1.0 + b.logits))
-        for a, b in zip(real, decoded, strict=True)
-    ) / len(real)
+def hinge_loss(real: DiscriminatorOutput, decoded: DiscriminatorOutput) -> Tensor:
+    """Return the loss of a discriminator: logits of real audio below 1 and of decoded audio above -1 cost."""
+    return ops.mean(ops.relu(1.0 - real.logits)) + ops.mean(ops.relu(1.0 + decoded.logits))
 
 
-def adversarial_loss(decoded: list[DiscriminatorOutput]) -> Tensor:
+def adversarial_loss(decoded: DiscriminatorOutput) -> Tensor:
     """Return the loss of the decoder: the higher the logits of its audio, the lower."""
-    return -sum(ops.mean(output.logits) for output in decoded) / len(decoded)
+    return -ops.mean(decoded.logits)
 
 
-def feature_distance(real: list[DiscriminatorOutput], decoded: list[DiscriminatorOutput]) -> Tensor:
+def feature_distance(real: DiscriminatorOutput, decoded: DiscriminatorOutput) -> Tensor:
     """Return the mean distance of the features, each layer relative to its size (EnCodec, equation 2)."""
     distances = [
         ops.mean(ops.abs(ops.cast(x, "float32") - ops.cast(y, "float32")))
         / ops.mean(ops.abs(ops.cast(x, "float32")) + 1e-6)
-        for a, b in zip(real, decoded, strict=True)
-        for x, y in zip(a.features, b.features, strict=True)
+        for x, y in zip(real.features, decoded.features, strict=True)
     ]
     return sum(distances) / len(distances)

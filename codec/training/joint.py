@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -21,7 +22,8 @@ from codec.network.encoder import Moments, moments
 from codec.network.quantizer import Movement
 from codec.network.streaming import Tensor
 from codec.network.weights import named_weights
-from codec.training.data import Batch
+from codec.training.corpus import Corpus
+from codec.training.data import Batch, BatchSpec, draw_batch
 from codec.training.initialization import initialize_codebooks, initialize_linear_paths
 from codec.training.parameters import FlatParameters, frozen_variables
 from codec.training.progress import JOINT, WARM_UP
@@ -56,7 +58,7 @@ class Channel(NamedTuple):
 class JointStage:
     """Trains all weights of a codec."""
 
-    name = JOINT
+    name, turns = JOINT, len(ALTERNATING_SCALES)
 
     def __init__(self, codec: Codec, recipe: Recipe, parameters: FlatParameters | None = None) -> None:
         """Train `parameters` on, or new ones made from the codec's weights."""
@@ -71,15 +73,21 @@ class JointStage:
             **{f"weights.{name}": weight for name, weight in weights.items()},
         }
 
+    def batches(
+        self, corpus: Corpus, spec: BatchSpec, folder: Path, say: Callable[[str], None]
+    ) -> Callable[[int], Batch]:
+        """Return the function that draws batches from the corpus; nothing is kept in the folder."""
+        return functools.partial(draw_batch, corpus, spec)
+
     def inputs(self, batch: Batch) -> StepInputs:
         """Return the batch; this stage needs no random numbers of its own."""
         return plain_inputs(batch, self.codec.config.hop_length)
 
     def step(
-        self, halves: list[StepInputs], parity: int, learning_rate: Tensor, differentiate: Differentiate
+        self, halves: list[StepInputs], turn: int, learning_rate: Tensor, differentiate: Differentiate
     ) -> StepResult:
         """Update the weights by the gradient, then statistics and codebooks by what the step observed."""
-        recipe, scales = self.recipe, ALTERNATING_SCALES[parity]
+        recipe, scales = self.recipe, ALTERNATING_SCALES[turn]
         gradient, (losses, observed) = differentiate(
             lambda master: self.loss(master, halves, scales), self.parameters.master.value
         )

@@ -19,30 +19,36 @@ class AdversarialRecipe:
         learning_rate: of the decoder, at the beginning.
         final_learning_rate: of the decoder, at the end.
         discriminator_rate: learning rate of the discriminators, as a multiple of the decoder's.
-        head_start: discriminator steps after which the decoder reaches its full learning rate.
+        head_start: steps of each discriminator after which the decoder reaches its full learning rate.
         discriminator_shares: share of the discriminators in the gradient, beside the spectral losses: with the fewest
             shipped codebooks, and with all of them. More bits leave less to invent, so the share falls.
         feature_weight: weight of the feature distance relative to the adversarial loss.
-        crop_seconds: length of the crop of each segment that the discriminators see.
+        segments: number of segments that are coded once; the steps draw crops of them.
+        crop_frames: length of a crop, of which everything is compared with the source.
+        context_frames: frames before the crop, which only bring the decoder into its state.
         windows: seconds, one discriminator for each.
-        frequency_limit: Hz; the discriminators see nothing above.
+        lowest_frequency: Hz; the discriminators see nothing below.
+        highest_frequency: Hz; the discriminators see nothing above.
         channels: channels of their convolutions.
-        erasure_probability: share of the segments that lose a run of frames.
+        erasure_probability: share of the crops that lose a run of frames.
         max_erased_frames: greatest length of such a run.
         max_distance_rise: factor by which the held-out log-mel distance may grow before the stage ends.
     """
 
     share: float = 0.3
-    learning_rate: float = 5e-5
+    learning_rate: float = 1.5e-4
     final_learning_rate: float = 5e-6
-    discriminator_rate: float = 4.0
-    head_start: int = 200
-    discriminator_shares: tuple[float, float] = (0.4, 0.2)
+    discriminator_rate: float = 3.0
+    head_start: int = 100
+    discriminator_shares: tuple[float, float] = (0.45, 0.12)
     feature_weight: float = 2.0
-    crop_seconds: float = 0.75
+    segments: int = 3000
+    crop_frames: int = 22
+    context_frames: int = 6
     windows: tuple[float, ...] = (2048 / 48000, 1024 / 48000, 512 / 48000)
-    frequency_limit: float = 12000.0
-    channels: tuple[int, ...] = (32, 64, 64, 64)
+    lowest_frequency: float = 1500.0
+    highest_frequency: float = 14000.0
+    channels: tuple[int, ...] = (16, 32, 48, 48)
     erasure_probability: float = 0.1
     max_erased_frames: int = 5
     max_distance_rise: float = 1.25
@@ -156,8 +162,9 @@ def recipe_for(device: str, **changes: Any) -> Recipe:
         adversarial = AdversarialRecipe(
             windows=tuple(samples / 48000 for samples in (4096, 2048, 1024, 512, 256)),
             channels=(32, 64, 128, 128),
-            frequency_limit=24000.0,
-            crop_seconds=1.5,
+            highest_frequency=24000.0,
+            segments=20_000,
+            crop_frames=64,
         )
         return dataclasses.replace(Recipe(batch_size=64, adversarial=adversarial), **changes)
     raise ValueError(f"there are recipes for cpu and gpu, found {device}")

@@ -30,6 +30,7 @@ class RunFolder:
     def __init__(self, output: Path, recipe: Recipe, is_chief: bool) -> None:
         self.output, self.state = output, output / "training"
         self.cache, self.events = self.state / "cache", self.state / "tensorboard"
+        self.segments = self.state / "segments"
         self._recipe, self._is_chief = recipe, is_chief
         self._saved_at = 0.0  # `Progress.seconds` of the last checkpoint
 

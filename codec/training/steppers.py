@@ -14,7 +14,7 @@ from keras import ops
 
 from codec.network.streaming import Tensor
 from codec.training.replicas import mean_over_replicas, of_first_replica
-from codec.training.steps import PARITIES, Stage, StepInputs, StepResult
+from codec.training.steps import Stage, StepInputs, StepResult
 
 
 class Stepper(Protocol):
@@ -70,7 +70,7 @@ class TensorFlowStepper:
 
     def step(self, inputs: StepInputs, learning_rate: float, number: int) -> StepResult:
         """Take one step on all replicas and return the first local result."""
-        results = self.graph(self._distribute(inputs), number % PARITIES, np.float32(learning_rate))
+        results = self.graph(self._distribute(inputs), number % self.stage.turns, np.float32(learning_rate))
         return self.strategy.experimental_local_results(results)[0]
 
     def write_variables(self) -> None:
@@ -101,11 +101,11 @@ class TensorFlowStepper:
             )
         )
 
-    def _step_on_replicas(self, halves: Any, parity: int, learning_rate: Tensor) -> Any:
-        return self.strategy.run(lambda own: self._step(own, parity, learning_rate), (halves,))
+    def _step_on_replicas(self, halves: Any, turn: int, learning_rate: Tensor) -> Any:
+        return self.strategy.run(lambda own: self._step(own, turn, learning_rate), (halves,))
 
-    def _step(self, halves: list[StepInputs], parity: int, learning_rate: Tensor) -> StepResult:
-        losses, norm = self.stage.step(halves, parity, learning_rate, self._differentiate)
+    def _step(self, halves: list[StepInputs], turn: int, learning_rate: Tensor) -> StepResult:
+        losses, norm = self.stage.step(halves, turn, learning_rate, self._differentiate)
         return StepResult(mean_over_replicas(losses), norm)
 
     def _differentiate(
@@ -134,7 +134,7 @@ class JaxStepper:
         self.replicated = NamedSharding(devices, PartitionSpec())
         self.divided = NamedSharding(devices, PartitionSpec("batch"))
         self.graph = jax.jit(
-            self._step, static_argnames="parity", donate_argnums=0, out_shardings=self.replicated
+            self._step, static_argnames="turn", donate_argnums=0, out_shardings=self.replicated
         )
         self.read_variables()
 
@@ -143,7 +143,7 @@ class JaxStepper:
         divides = len(inputs.audio) % self.divided.mesh.size == 0
         placed = self.jax.device_put(inputs, self.divided if divides else self.replicated)
         self.values, result = self.graph(
-            self.values, placed, np.float32(learning_rate), parity=number % PARITIES
+            self.values, placed, np.float32(learning_rate), turn=number % self.stage.turns
         )
         return result
 
@@ -158,10 +158,10 @@ class JaxStepper:
         self.values = self.jax.device_put(copies, self.replicated)
 
     def _step(
-        self, values: list[Any], inputs: StepInputs, learning_rate: Any, parity: int
+        self, values: list[Any], inputs: StepInputs, learning_rate: Any, turn: int
     ) -> tuple[list[Any], StepResult]:
         with keras.StatelessScope(list(zip(self.variables, values, strict=True))) as scope:
-            result = self.stage.step([inputs], parity, learning_rate, self._differentiate)
+            result = self.stage.step([inputs], turn, learning_rate, self._differentiate)
         return [scope.get_current_value(variable) for variable in self.variables], result
 
     def _differentiate(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 
 from codec.network.streaming import Tensor
-from codec.training.data import Batch
+from codec.training.corpus import Corpus
+from codec.training.data import Batch, BatchSpec
 from codec.training.parameters import FlatParameters
-
-PARITIES = 2  # a stage may do one thing in even steps and another in odd ones; each is a graph of its own
 
 
 class StepInputs(NamedTuple):
@@ -22,6 +22,7 @@ class StepInputs(NamedTuple):
     num_codebooks: int32 [batch]
     noise_start:   int32 [batch], 0 .. 4095
     latent_noise:  float32 [batch, frame, latent_dim] in the warm-up; [batch, 0, 0] in the other stages
+    quantized:     float32 [batch, frame, latent_dim] in the adversarial stage; [batch, 0, 0] in the other stages
     kept_frames:   float32 [batch, frame]; 0 for a frame that is lost and to be concealed, else 1
     """
 
@@ -29,6 +30,7 @@ class StepInputs(NamedTuple):
     num_codebooks: Any
     noise_start: Any
     latent_noise: Any
+    quantized: Any
     kept_frames: Any
 
 
@@ -48,11 +50,25 @@ class Stage(Protocol):
 
     Attributes:
         name: as in `Progress.stage`.
+        turns: steps may do different things by turns; each turn is compiled as a graph of its own.
         parameters: the weights of the codec that the stage trains.
     """
 
     name: str
+    turns: int
     parameters: FlatParameters
+
+    def batches(
+        self, corpus: Corpus, spec: BatchSpec, folder: Path, say: Callable[[str], None]
+    ) -> Callable[[int], Batch]:
+        """Return the function that draws the batch of a step.
+
+        Args:
+            corpus: what to draw from.
+            spec: the batches.
+            folder: may hold what the stage makes of the corpus, from one part of a run to the next.
+            say: receives messages for the user.
+        """
 
     def state(self) -> dict[str, keras.Variable]:
         """Return every variable that a step reads or changes, by name: the content of a checkpoint."""
@@ -61,16 +77,16 @@ class Stage(Protocol):
         """Return the arrays of a step on a batch, with the random numbers that this stage needs."""
 
     def step(
-        self, halves: list[StepInputs], parity: int, learning_rate: Tensor, differentiate: Differentiate
+        self, halves: list[StepInputs], turn: int, learning_rate: Tensor, differentiate: Differentiate
     ) -> StepResult:
-        """Assign new values to the variables; `parity` is the step's number modulo PARITIES."""
+        """Assign new values to the variables; `turn` is the step's number modulo `turns`."""
 
 
 def plain_inputs(batch: Batch, hop_length: int) -> StepInputs:
     """Return the arrays of a step without latent noise and without lost frames."""
     count, length = batch.audio.shape[:2]
     noise, kept = np.zeros((count, 0, 0), np.float32), np.ones((count, length // hop_length), np.float32)
-    return StepInputs(batch.audio, batch.num_codebooks, batch.noise_start, noise, kept)
+    return StepInputs(batch.audio, batch.num_codebooks, batch.noise_start, noise, batch.quantized, kept)
 
 
 def mean_losses(losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -242,7 +242,8 @@ class TrainingRun:
             return
         self.reporter.begin_stage(self.progress)
         spec = dataclasses.replace(self.spec, shard=self.replicas.shard)
-        with contextlib.closing(prefetch(self.corpus, spec, self.progress.step)) as batches:
+        draw = self.stage.batches(self.corpus, spec, self.files.segments, self.say)
+        with contextlib.closing(prefetch(draw, self.progress.step)) as batches:
             while not self._is_stage_over():
                 started, rate = time.monotonic(), learning_rate(self.recipe, self.progress)
                 with self.interrupts.deferred():

@@ -91,6 +91,7 @@ def inputs(codec: Codec, batch_size: int = 2, seconds: float = 1.0) -> StepInput
         num_codebooks=np.full(batch_size, codec.config.num_codebooks, np.int32),
         noise_start=np.zeros(batch_size, np.int32),
         latent_noise=np.zeros((batch_size, 0, 0), np.float32),
+        quantized=np.zeros((batch_size, 0, 0), np.float32),
         kept_frames=np.ones((batch_size, audio.shape[1] // codec.config.hop_length), np.float32),
     )
 

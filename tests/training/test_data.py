@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -19,10 +20,13 @@ from codec.training import data
 from codec.training.augmentation import SIGN_ONLY, Augmentation
 from codec.training.corpus import AudioFile, Corpus, FileSet
 from codec.training.data import (
+    Batch,
     BatchSpec,
     RateShare,
     Shard,
     draw_batch,
+    draw_rates,
+    draw_segment,
     held_out_segments,
     prefetch,
     rate_shares,
@@ -86,7 +90,7 @@ def test_the_shares_of_the_shipped_rates() -> None:
 @given(st.integers(5, 64), st.integers(0, 1000))
 def test_rates_are_stratified(batch_size: int, seed: int) -> None:
     spec = BatchSpec(batch_size, 1)
-    rates = data._draw_rates(np.random.default_rng(seed), spec)
+    rates = draw_rates(np.random.default_rng(seed), spec.rates, spec.batch_size)
     counts = Counter(rates.tolist())
     assert len(rates) == batch_size
     for num_codebooks, share in spec.rates:
@@ -96,10 +100,12 @@ def test_rates_are_stratified(batch_size: int, seed: int) -> None:
 
 def test_rates_are_shuffled_and_right_on_average() -> None:
     spec = BatchSpec(2, 1, rates=(RateShare(3, 0.25), RateShare(24, 0.75)))
-    drawn = np.array([data._draw_rates(np.random.default_rng(i), spec) for i in range(2000)])
+    drawn = np.array([draw_rates(np.random.default_rng(i), spec.rates, spec.batch_size) for i in range(2000)])
     assert abs((drawn == 3).mean(axis=0) - 0.5).max() < 0.05  # each rate at least once where there is room
     single = BatchSpec(1, 1, rates=spec.rates)
-    drawn = np.array([data._draw_rates(np.random.default_rng(i), single) for i in range(2000)])
+    drawn = np.array(
+        [draw_rates(np.random.default_rng(i), single.rates, single.batch_size) for i in range(2000)]
+    )
     assert abs((drawn == 3).mean() - 0.25) < 0.05
 
 
@@ -130,14 +136,14 @@ def test_quiet_segments_are_drawn_again(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in" / "half.wav", sound, RATE)
     corpus = build(tmp_path / "in")
     rng = np.random.default_rng(0)
-    loud = [np.abs(data._draw_segment(rng, corpus, corpus.train, 0, 800)).max() > 0 for _ in range(300)]
+    loud = [np.abs(draw_segment(rng, corpus, corpus.train, 0, 800)).max() > 0 for _ in range(300)]
     assert np.mean(loud) > 0.9  # 1 - 1/32 in theory
 
 
 def test_a_short_file_fills_the_segment(tmp_path: Path) -> None:
     write(tmp_path / "in" / "short.wav", 0.6)
     corpus = build(tmp_path / "in")
-    segment = data._draw_segment(np.random.default_rng(1), corpus, corpus.train, 0, 5 * RATE)
+    segment = draw_segment(np.random.default_rng(1), corpus, corpus.train, 0, 5 * RATE)
     assert np.array_equal(segment[:4800], corpus.samples / np.float32(32768))
     assert np.count_nonzero(segment[-2 * RATE :]) > RATE / 2
 
@@ -187,9 +193,10 @@ def batch_threads() -> int:
 
 
 def test_prefetch_gives_the_same_batches_after_a_resume(corpus: Corpus) -> None:
-    with contextlib.closing(prefetch(corpus, SPEC, 0)) as batches:
+    draw = functools.partial(draw_batch, corpus, SPEC)
+    with contextlib.closing(prefetch(draw, 0)) as batches:
         whole = [next(batches) for _ in range(6)]
-    with contextlib.closing(prefetch(corpus, SPEC, 4)) as batches:
+    with contextlib.closing(prefetch(draw, 4)) as batches:
         resumed = [next(batches) for _ in range(2)]
     for left, right in zip(whole[4:], resumed, strict=True):
         assert all(np.array_equal(*pair) for pair in zip(left, right, strict=True))
@@ -197,14 +204,13 @@ def test_prefetch_gives_the_same_batches_after_a_resume(corpus: Corpus) -> None:
     assert batch_threads() == 0
 
 
-def test_prefetch_raises_what_the_thread_raised(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_at_two(corpus: Corpus, spec: BatchSpec, step: int) -> data.Batch:
+def test_prefetch_raises_what_the_thread_raised(corpus: Corpus) -> None:
+    def fail_at_two(step: int) -> Batch:
         if step == 2:
             raise RuntimeError("disk gone")
-        return draw_batch(corpus, spec, step)
+        return draw_batch(corpus, SPEC, step)
 
-    monkeypatch.setattr(data, "draw_batch", fail_at_two)
-    batches = prefetch(corpus, SPEC, 0)
+    batches = prefetch(fail_at_two, 0)
     assert len([next(batches), next(batches)]) == 2
     with pytest.raises(RuntimeError, match="disk gone"):
         next(batches)

@@ -35,7 +35,8 @@ from codec.presets import load_keras
 from codec.training import trainer
 from codec.training.recipe import AdversarialRecipe
 folder, preset, output, steps, share = sys.argv[1:]
-small = {"windows": (0.032, 0.016), "frequency_limit": 2000.0, "channels": (4, 4, 4, 4), "crop_seconds": 0.3}
+small = {"windows": (0.032,), "lowest_frequency": 500.0, "highest_frequency": 3000.0, "channels": (4, 4, 4, 4)}
+small |= {"crop_frames": 14, "segments": 16}
 adversarial = AdversarialRecipe(float(share), **small)
 recipe = tiny.recipe(int(steps), batch_size=4, rise_steps=1, adversarial=adversarial)
 new_stepper, stages = trainer.new_stepper, []

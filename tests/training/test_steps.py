@@ -104,7 +104,8 @@ def test_the_warm_up_has_noise_in_place_of_the_codebooks(bench: tiny.Bench) -> N
 def test_the_noise_of_the_warm_up_stands_for_the_number_of_codebooks(bench: tiny.Bench) -> None:
     stage = WarmUpStage(bench.stage.codec, bench.recipe, bench.stage.parameters)
     audio, counts = np.zeros((2, 160 * 500, 1), np.float32), np.array([3, 24], np.int32)
-    noise = stage.inputs(Batch(audio, counts, counts, np.array([1, 2], np.int32))).latent_noise
+    batch = Batch(audio, counts, counts, np.array([1, 2], np.int32), np.zeros((2, 0, 0), np.float32))
+    noise = stage.inputs(batch).latent_noise
     assert noise.shape == (2, 500, tiny.CONFIG.latent_dim)
     variances = [bench.recipe.noise_variance(count) for count in (3, 24)]
     np.testing.assert_allclose(noise.var(axis=(1, 2)), variances, rtol=0.1)

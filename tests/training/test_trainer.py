@@ -168,10 +168,12 @@ def weights(preset: Path, part: str) -> bytes:
 def with_adversarial_stage(steps: int, **changes: Any) -> Recipe:
     """Return a recipe that gives half of the steps to the adversarial stage."""
     small = {
-        "windows": (0.032, 0.016),
-        "frequency_limit": 2000.0,
+        "windows": (0.032,),
+        "lowest_frequency": 500.0,
+        "highest_frequency": 3000.0,
         "channels": (4, 4, 4, 4),
-        "crop_seconds": 0.3,
+        "crop_frames": 14,
+        "segments": 16,
     }
     return dataclasses.replace(
         RECIPE, steps=steps, adversarial=AdversarialRecipe(share=0.5, **{**small, **changes})
