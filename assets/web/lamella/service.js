@@ -4,6 +4,7 @@
  * Messages are {id, method, params}; answers {id, result} or {id, error: {name, message}}; events {event, target, detail}.
  */
 
+import { DecoderStream } from "./decoder.js";
 import { EncoderStream } from "./encoder.js";
 import { BitstreamError, CodecError, NetworkError } from "./errors.js";
 import { wrongModel } from "./format.js";
@@ -101,10 +102,14 @@ export class Service {
     return { manifest, bitrates };
   }
 
-  /** Load the first model, ready to decode. */
+  /** Load the first model, and decode a frame: the first run of a graph takes longer than all later ones. */
   async onready() {
     const model = await this.models[0]();
-    await Promise.all([model.decoder(), model.prior()]);
+    const [graph] = await Promise.all([model.decoder(), model.prior()]);
+    const { manifest } = model;
+    const codebooks = manifest.num_codebooks;
+    const frame = { codes: new Int32Array(codebooks), chunkFrames: 1, codebooks, start: 0, frames: 1 };
+    await new DecoderStream(graph, manifest, 1, 0).decode([frame]);
   }
 
   /** @param {{file: number}} params */
