@@ -3,7 +3,7 @@
     Corpus --code_segments--> audio.npy, quantized.npy, codebooks.npy --draw_crops(spec, step)--> Batch
 
 Encoder and quantizer do not change in that stage. So each segment is coded once, from a reset of the predictor on as in
-a .lam file, and a step draws short crops of many segments. Coding them anew in each step took most of its time.
+a .lam file, and a step draws short crops of many segments. Coding the audio again took most of a step's time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CodedSegments(NamedTuple):
     audio:     int16 [segment, time]
     quantized: float16 [segment, frame, latent_dim]
     codebooks: int32 [segment], how many each is coded with
-    speech:    how many are speech; all and none if the corpus does not tell
+    speech:    how many are speech; 0 for a corpus without a folder `speech`
     """
 
     audio: np.ndarray

@@ -50,7 +50,7 @@ class Stage(Protocol):
 
     Attributes:
         name: as in `Progress.stage`.
-        turns: steps may do different things by turns; each turn is compiled as a graph of its own.
+        turns: number of kinds of steps, which follow each other; each is compiled as a graph of its own.
         parameters: the weights of the codec that the stage trains.
     """
 
