@@ -4,7 +4,8 @@
 
 `codec.audio.wav` decodes plain WAV and raw PCM, so they stream through pipes. `codec.audio.joined` reads all other
 formats, from a pipe by way of a temporary file: libsndfile decodes them (`codec.audio.sndfile`), or FFmpeg those that
-it does not know (`codec.audio.pyav`). Files are checked to be whole. soxr changes sample rates.
+it does not know (`codec.audio.pyav`). Files are checked to be whole; on request, `codec.audio.recovery` reads what is
+left of those that are not. soxr changes sample rates.
 """
 
 from __future__ import annotations

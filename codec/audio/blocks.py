@@ -40,14 +40,26 @@ def check_supported(sample_rate: int, channels: int, name: str) -> None:
         raise AudioError(f"{name}: {channels} channels are not supported, expected 1 to {MAX_CHANNELS}")
 
 
-def truncated(name: str, problem: str) -> AudioError:
+class DamagedSound(AudioError):
+    """A sound file that is truncated or damaged, so that a part of it may still be read.
+
+    Attributes:
+        samples: samples in a channel that the file states; None where it does not.
+        block: the samples before the damage that were read together with it; None if there are none.
+    """
+
+    samples: int | None = None
+    block: Block | None = None
+
+
+def truncated(name: str, problem: str) -> DamagedSound:
     """Return the error for a file that ends too early.
 
     Args:
         name: the file's name for the message.
         problem: what it holds, and what was expected.
     """
-    return AudioError(f"{name}: truncated: {problem}; ffmpeg can save what is left")
+    return DamagedSound(f"{name}: truncated: {problem}")
 
 
 def check_finite(block: Block, start: int, sample_rate: int, name: str) -> None:

@@ -13,9 +13,8 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from codec.audio.blocks import truncated
+from codec.audio.blocks import DamagedSound, truncated
 from codec.audio.parts import ID3_HEADER, Part, Range, Window, check_number, id3_size
-from codec.errors import AudioError
 
 MPEG_1, MPEG_2, MPEG_2_5 = 3, 2, 0  # the two bits of the version
 SAMPLE_RATES = {MPEG_1: (44100, 48000, 32000), MPEG_2: (22050, 24000, 16000), MPEG_2_5: (11025, 12000, 8000)}
@@ -233,7 +232,7 @@ class _Scan:
             problem = f"the last MPEG frame holds {rest} bytes, expected {frame.size}"
             raise truncated(self._name, problem)
         if rest > MAX_TAIL or self._another_frame(position):
-            raise AudioError(f"{self._name}: damaged: no MPEG frame at byte {position}")
+            raise DamagedSound(f"{self._name}: damaged: no MPEG frame at byte {position}")
 
     def _another_frame(self, start: int) -> bool:
         """Return True if frames like those before follow after other bytes."""

@@ -6,9 +6,8 @@ Flag 2 marks the first page of a stream, flag 4 its last. Source: RFC 3533.
 
 from __future__ import annotations
 
-from codec.audio.blocks import truncated
+from codec.audio.blocks import DamagedSound, truncated
 from codec.audio.parts import Part, Range, Window, check_number
-from codec.errors import AudioError
 
 CAPTURE = b"OggS\0"
 FIRST, LAST = 2, 4  # flags
@@ -31,7 +30,7 @@ def find_parts(window: Window, start: int, name: str) -> list[Part]:
         after_first = bool(flags & FIRST)
         position += size
     if position <= window.size and window.find(CAPTURE, position + 1) >= 0:
-        raise AudioError(f"{name}: damaged: no Ogg page at byte {position}")
+        raise DamagedSound(f"{name}: damaged: no Ogg page at byte {position}")
     if position > window.size or window.at(position, len(CAPTURE)) == CAPTURE or not flags & LAST:
         raise truncated(name, "the last Ogg page is missing")
     starts[:1] = [start]

@@ -6,12 +6,12 @@ They come with PyAV, an optional package, which is imported only when a file nee
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from codec.audio.blocks import truncated
+from codec.audio.blocks import DamagedSound, truncated
 from codec.errors import AudioError
 
 if TYPE_CHECKING:
@@ -43,19 +43,25 @@ class PyavSource:
         file: a file that can seek, at its first byte.
         name: the file's name for messages.
         stack: closes what is opened here.
+        skip_damage: leave out what cannot be decoded, and take any end as the end of the sound.
+
+    Attributes:
+        num_samples: with `skip_damage` what the file states, else None.
 
     Raises:
         AudioError: PyAV does not read it, or the file has no sound or several sounds.
         ImportError: PyAV is not installed.
     """
 
-    def __init__(self, file: BinaryIO, name: str, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, stack: contextlib.ExitStack, skip_damage: bool = False
+    ) -> None:
         import av
 
         self._error: type[Exception] = av.error.FFmpegError
         self._name, self._position = name, 0
         self.num_samples: int | None = None
-        with self._naming("not a sound file that can be read"):
+        with self._naming("not a sound file that can be read", AudioError):
             options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
             self._container: Any = stack.enter_context(
                 av.open(file, options=options, metadata_errors="replace")
@@ -67,12 +73,17 @@ class PyavSource:
         if self._stream.codec_context is None:
             raise AudioError(f"{name}: not a sound file that can be read (no decoder for its encoding)")
         self._stream.codec_context.thread_count = 1
-        self._frames = self._decoded()
+        if skip_damage:
+            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self._frames = self._undamaged() if skip_damage else self._decoded()
         with self._naming("damaged or truncated at its first sample"):
             self._rest = _samples(first) if (first := next(self._frames, None)) else None
         if first is None or self._rest is None:
             raise AudioError(f"{name}: holds no samples, expected a sound file")
         self.sample_rate, self.channels = first.sample_rate, self._rest.shape[1]
+        self._skip_damage = skip_damage
+        if skip_damage and (stated := self._stated_seconds()) is not None:
+            self.num_samples = round(stated * self.sample_rate)
 
     def read(self, count: int) -> np.ndarray:
         """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
@@ -81,11 +92,9 @@ class PyavSource:
         while missing > 0 and self._rest is not None:
             blocks.append(self._rest[:missing])
             missing -= len(blocks[-1])
-            self._rest = self._rest[len(blocks[-1]) :]
-            if not len(self._rest):
-                self._rest = self._next()
+            self._rest = self._rest[len(blocks[-1]) :] if len(self._rest) else self._next()
         self._position += count - missing
-        if missing:
+        if missing and not self._skip_damage:
             self._check_end()
         return np.concatenate(blocks)
 
@@ -106,8 +115,22 @@ class PyavSource:
     def _decoded(self) -> Iterator[AudioFrame]:
         for packet in self._container.demux(self._stream):
             if packet.is_corrupt:
-                raise AudioError(f"{self._name}: damaged or truncated near sample {self._position}")
+                raise DamagedSound(f"{self._name}: damaged or truncated near sample {self._position}")
             yield from packet.decode()
+
+    def _undamaged(self) -> Iterator[AudioFrame]:
+        """Yield the frames that can be decoded, up to the end or to where FFmpeg finds no more packets."""
+        packets = self._container.demux(self._stream)
+        while (packet := self._or_none(lambda: next(packets, None))) is not None:
+            if not packet.is_corrupt:
+                yield from self._or_none(packet.decode) or ()
+
+    def _or_none(self, operation: Callable[[], Any]) -> Any:
+        """Return the result of an operation of PyAV, None if it finds damage."""
+        try:
+            return operation()
+        except (self._error, ValueError):
+            return None
 
     def _check_end(self) -> None:
         """Raise AudioError if the sound is shorter than the file states."""
@@ -126,12 +149,12 @@ class PyavSource:
         return None
 
     @contextlib.contextmanager
-    def _naming(self, problem: str) -> Iterator[None]:
+    def _naming(self, problem: str, kind: type[AudioError] = DamagedSound) -> Iterator[None]:
         try:
             yield
         except (self._error, ValueError) as error:  # ValueError: from PyAV itself
             message = str(getattr(error, "strerror", None) or error)
-            raise AudioError(f"{self._name}: {problem} ({message})") from error
+            raise kind(f"{self._name}: {problem} ({message})") from error
 
 
 def _samples(frame: AudioFrame) -> np.ndarray:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from codec.audio.blocks import Block, check_finite, check_supported
+import numpy as np
+
+from codec.audio.blocks import Block, DamagedSound, check_finite, check_supported
 from codec.audio.joined import SampleSource, open_parts
+from codec.audio.recovery import describe_damage, naming_remedy, open_left
 from codec.audio.wav import RAW, PcmSource, open_wav
 from codec.errors import AudioError
 from codec.files import PathLike, name_of, naming_damage, reading, temporary_copy
@@ -23,16 +26,20 @@ class SampleReader:
         channels: 1 .. 8.
         num_samples: samples in a channel; None where the file does not state it exactly (pipes, some MP3).
         position: samples read so far.
+        damage: how much of a damaged file is left, when its end is read; empty if it is whole.
     """
 
-    def __init__(self, source: SampleSource, name: str, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, source: SampleSource, name: str, stack: contextlib.ExitStack, recover: bool = False
+    ) -> None:
         check_supported(source.sample_rate, source.channels, name)
         self.name = name
         self.sample_rate = source.sample_rate
         self.channels = source.channels
         self.num_samples = source.num_samples
         self.position = 0
-        self._source = source
+        self.damage = ""
+        self._source, self._recover = source, recover
         self._stack = stack
 
     def read(self, count: int) -> Block:
@@ -43,10 +50,29 @@ class SampleReader:
             CodecError: the file cannot be read.
         """
         with naming_damage(self.name):
-            block = self._source.read(count)
+            block = self._read_left(count) if self._recover else self._read_whole(count)
         check_finite(block, self.position, self.sample_rate, self.name)
         self.position += len(block)
         return block
+
+    def _read_whole(self, count: int) -> Block:
+        with naming_remedy(isinstance(self._source, PcmSource)):
+            return self._source.read(count)
+
+    def _read_left(self, count: int) -> Block:
+        """Read samples up to the damage, which is the end of the sound."""
+        nothing = np.zeros((0, self.channels), np.float32)
+        if self.damage:
+            return nothing
+        try:
+            return self._source.read(count)
+        except DamagedSound as error:
+            block = nothing if error.block is None else error.block
+            left = self.position + len(block)
+            if not left:
+                raise AudioError(f"{error}; nothing is left of it") from error
+            self.damage = describe_damage(left, error.samples, self.sample_rate)
+            return block
 
     def blocks(self, count: int) -> Iterator[Block]:
         """Yield the remaining samples, `count` at a time."""
@@ -71,23 +97,29 @@ class AudioReader(SampleReader):
 
     Args:
         source: a path, or a binary stream such as a pipe.
+        recover: read what is left of a truncated or damaged file; `damage` says how much.
 
     Raises:
         AudioError: the file is empty, not audio or truncated, or it has more than 8 channels or a sample rate
-            outside 8 .. 192 kHz.
+            outside 8 .. 192 kHz. With `recover`: nothing is left of it.
         CodecError: the file is missing or cannot be read.
     """
 
-    def __init__(self, source: PathLike | BinaryIO) -> None:
+    def __init__(self, source: PathLike | BinaryIO, recover: bool = False) -> None:
         name = name_of(source)
         with contextlib.ExitStack() as stack, naming_damage(name):
             file = stack.enter_context(reading(source))
             start = file.tell() if file.seekable() else None
-            wav, header = open_wav(file, name)
+            with naming_remedy(is_plain=True):
+                decoder: SampleSource | None
+                decoder, header = open_wav(file, name, recover)
             if not header:
                 raise AudioError(f"{name}: is empty, expected a sound file")
-            decoder = wav or open_parts(_rewound(file, start, header, stack), name, stack)
-            super().__init__(decoder, name, stack.pop_all())
+            if decoder is None:
+                whole = _rewound(file, start, header, stack)
+                with naming_remedy(is_plain=False):
+                    decoder = (open_left if recover else open_parts)(whole, name, stack)
+            super().__init__(decoder, name, stack.pop_all(), recover)
 
 
 class RawReader(SampleReader):
@@ -97,15 +129,18 @@ class RawReader(SampleReader):
         source: a path, or a binary stream such as a pipe.
         sample_rate: Hz.
         channels: number of channels.
+        recover: leave out the bytes of an incomplete last sample; then `damage` is set.
     """
 
-    def __init__(self, source: PathLike | BinaryIO, sample_rate: int, channels: int) -> None:
+    def __init__(
+        self, source: PathLike | BinaryIO, sample_rate: int, channels: int, recover: bool = False
+    ) -> None:
         name = name_of(source)
         check_supported(sample_rate, channels, name)
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(reading(source))
             decoder = PcmSource(file, RAW, sample_rate, channels, name)
-            super().__init__(decoder, name, stack.pop_all())
+            super().__init__(decoder, name, stack.pop_all(), recover)
 
 
 def _rewound(file: BinaryIO, start: int | None, header: bytes, stack: contextlib.ExitStack) -> BinaryIO:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from codec.audio.blocks import truncated
+from codec.audio.blocks import DamagedSound, truncated
 from codec.audio.native import SilentStandardError, signals_held
 from codec.audio.parts import Part, PartFile
 from codec.audio.wav import MAX_DATA, to_integers
@@ -91,7 +91,7 @@ class SndfileSource:
         except soundfile.LibsndfileError as error:
             self._file.raise_kept()
             where = f"between samples {self._position} and {self._position + count}"
-            raise AudioError(f"{self._name}: damaged or truncated {where} ({_message(error)})") from error
+            raise DamagedSound(f"{self._name}: damaged or truncated {where} ({_message(error)})") from error
         self._file.raise_kept()
         self._position += len(block)
         if len(block) < count:
@@ -104,7 +104,7 @@ class SndfileSource:
             ending = f"ends after sample {self._position}, expected {self.num_samples} samples"
             raise truncated(self._name, ending)
         if self._sound.format == "FLAC" and self._size - self._file.tell() > MAX_TAIL:
-            raise AudioError(
+            raise DamagedSound(
                 f"{self._name}: damaged: more follows after the {self._position} samples that it states"
             )
 

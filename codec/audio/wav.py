@@ -130,25 +130,29 @@ class PcmSource:
         padding: int | None = None,
     ) -> None:
         self.sample_rate, self.channels = sample_rate, channels
-        self.num_samples, self._start, self._padding = num_samples, start, padding
+        self.num_samples, self._stated = num_samples, num_samples
+        self._start, self._padding = start, padding
         self._file, self._encoding, self._name = file, encoding, name
         self._position = 0
 
     def read(self, count: int) -> np.ndarray:
         """Read `count` samples, float32 [time, channels], fewer only at the end; AudioError if that is early."""
-        if self._position == self.num_samples and self._padding is not None:
+        if self._position == self._stated and self._padding is not None:
             self._check_last()
-        if self.num_samples is not None:
-            count = min(count, self.num_samples - self._position)
+        if self._stated is not None:
+            count = min(count, self._stated - self._position)
         frame = self._encoding.size * self.channels
         data = self._start[: count * frame]
         self._start = self._start[len(data) :]
         data += read_up_to(self._file, count * frame - len(data))
         self._position += len(data) // frame
-        if len(data) % frame or (self.num_samples is not None and len(data) < count * frame):
-            expected = "whole samples" if self.num_samples is None else f"{self.num_samples} samples"
-            raise truncated(self._name, f"ends after sample {self._position}, expected {expected}")
-        return self._encoding.unpack(data, self.channels)
+        block = self._encoding.unpack(data[: len(data) // frame * frame], self.channels)
+        if len(data) % frame or (self._stated is not None and len(data) < count * frame):
+            expected = "whole samples" if self._stated is None else f"{self._stated} samples"
+            error = truncated(self._name, f"ends after sample {self._position}, expected {expected}")
+            error.block, error.samples = block, self._stated
+            raise error
+        return block
 
     def _check_last(self) -> None:
         """Raise AudioError if another WAV file follows."""
@@ -211,34 +215,40 @@ class _WavHeader(NamedTuple):
     start: bytes
 
 
-def open_wav(file: BinaryIO, name: str) -> tuple[PcmSource | None, bytes]:
+def open_wav(file: BinaryIO, name: str, recover: bool = False) -> tuple[PcmSource | None, bytes]:
     """Read the header of a plain WAV stream up to its first sample.
 
     Args:
         file: a file or pipe.
         name: its name for messages.
+        recover: accept a file that is too short: the source raises the error at the end of the samples.
 
     Returns:
         A source of the samples, or None for anything but a WAV file of plain numbers; and the bytes that were read.
 
     Raises:
-        AudioError: the file can seek and holds fewer samples than its header states.
+        AudioError: the file ends before its first sample. Or it can seek and holds fewer samples than its header
+            states.
     """
     recording = _RecordingFile(file)
-    header = _read_header(recording)
+    header = _read_header(recording, name)
     if header is None:
         return None, bytes(recording.recorded)
-    num_samples = _count_samples(file, header, name)
+    num_samples = _count_samples(file, header, name, recover)
     padding = None
     if num_samples is not None and header.data_size and not _is_streamed(header):
         padding = header.data_size % (header.encoding.size * header.channels) + header.data_size % 2
     source = PcmSource(
         file, header.encoding, header.sample_rate, header.channels, name, num_samples, header.start, padding
     )
+    if recover and num_samples is not None:
+        rest = _remaining_bytes(file)
+        frame = header.encoding.size * header.channels
+        source.num_samples = None if rest is None else min(num_samples, (len(header.start) + rest) // frame)
     return source, bytes(recording.recorded)
 
 
-def _read_header(file: _RecordingFile) -> _WavHeader | None:
+def _read_header(file: _RecordingFile, file_name: str) -> _WavHeader | None:
     riff = file.read(12)
     if riff[:4] not in (b"RIFF", b"RF64", b"BW64") or riff[8:] != b"WAVE":
         return None
@@ -246,6 +256,8 @@ def _read_header(file: _RecordingFile) -> _WavHeader | None:
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"data" and len(head) < 8:
+            raise AudioError(f"{file_name}: truncated: ends before its first sample")
         if name == b"data" and layout is not None:
             riff_size = int.from_bytes(riff[4:8], "little") + 8 - len(file.recorded)
             size = large if size == UNKNOWN_SIZE else size
@@ -273,17 +285,19 @@ def _read_format(body: bytes) -> tuple[Encoding, int, int] | None:
     return encoding, sample_rate, channels
 
 
-def _count_samples(file: BinaryIO, header: _WavHeader, name: str) -> int | None:
-    """Return the samples in a channel; None for a pipe of unknown length."""
+def _count_samples(file: BinaryIO, header: _WavHeader, name: str, recover: bool) -> int | None:
+    """Return the samples in a channel that are stated; None for a pipe of unknown length."""
     frame = header.encoding.size * header.channels
     rest = _remaining_bytes(file)
     if _is_streamed(header):
         samples, odd = divmod(len(header.start) + (rest or 0), frame)
         if rest is not None and odd:
+            if recover:
+                return None
             raise truncated(name, f"ends after sample {samples}, expected whole samples")
         return None if rest is None else samples
     stated = header.data_size // frame
-    if rest is not None and rest < header.data_size:
+    if rest is not None and rest < header.data_size and not recover:
         raise truncated(name, f"holds {rest // frame} samples, expected {stated}")
     if rest is not None and rest - header.data_size > UNKNOWN_SIZE:
         raise AudioError(

@@ -104,5 +104,6 @@ def test_a_disk_that_fails_is_reported_as_such() -> None:
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    with pytest.raises(CodecError, match="cannot be read: Input/output error"):
-        read_all(AudioReader(Fails((WILD / "aac.aac").read_bytes())))
+    for name, recover in (("aac.aac", False), ("aac.aac", True), ("truncated.mp3", True)):
+        with pytest.raises(CodecError, match="cannot be read: Input/output error"):
+            read_all(AudioReader(Fails((WILD / name).read_bytes()), recover))

@@ -49,6 +49,13 @@ REFUSED = {
     "two-sounds.mka": "holds 2 sounds, expected one",
     "playlist.m3u8": "not a sound file",
 }
+RECOVERED = {  # samples that are left, and how the report ends
+    "truncated.mp3": (23_663, "; 0.99 s are left"),
+    "truncated-without-xing.mp3": (27_072, "; 1.13 s are left"),
+    "hole.mp3": (31_680, "; 1.32 s are left"),
+    "truncated.m4a": (20_480, "; 0.43 s of 1.00 s are left"),
+    "truncated.webm": (19_848, "; 0.41 s of 1.01 s are left"),
+}
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -70,6 +77,22 @@ def test_what_cannot_be_read_whole_is_refused_with_the_reason(
     for source in (path, Pipe(path.read_bytes(), 1000)):
         assert REFUSED[name] in audio_error(source)  # type: ignore[arg-type]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", RECOVERED)
+def test_what_is_left_of_a_damaged_file_is_recovered(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av", reason="FFmpeg's decoders read past the damage: pip install 'lamella[formats]'")
+    reader = AudioReader(HERE / name, recover=True)
+    samples = read_all(reader)
+    num_samples, ending = RECOVERED[name]
+    assert len(samples) == num_samples and samples.std() > 0.001
+    assert reader.damage.endswith(ending)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_whose_first_frame_is_cut_has_nothing_left() -> None:
+    with pytest.raises(AudioError, match="nothing is left of it that can be read"):
+        AudioReader(HERE / "truncated.flac", recover=True)
 
 
 def test_all_files_of_the_folder_are_tested_and_small() -> None:
