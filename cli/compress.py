@@ -20,14 +20,15 @@ class CompressJob:
     rate: options.RateOptions
     raw_format: options.RawFormat | None
     chunking: options.Chunking
+    recover: bool
     effort: int
     model: str
     force: bool
 
     def __call__(self, source: str, target: str, quiet: bool) -> str:
-        """Compress `source` to `target`; return the line to print."""
+        """Compress `source` to `target` and print what is lost; return the line to print."""
         output = resolve_output(target, self.force)
-        with open_sound(source, self.raw_format) as reader:
+        with open_sound(source, self.raw_format, self.recover) as reader:
             from codec.coding.compression import compress
 
             codec = load_once(self.model, self.effort)
@@ -44,6 +45,8 @@ class CompressJob:
                     live=self.chunking.live,
                     progress=progress,
                 )
+        if report.damage:
+            click.echo(f"{source}: {report.damage}", err=True)
         size = f"{report.bytes} bytes, {report.bitrate / 1000:.2f} kbit/s"
         return f"{target}: {report.seconds:.2f} s in {size}"
 
@@ -60,15 +63,21 @@ class CompressJob:
 @options.rate
 @options.raw_input
 @options.chunking
+@click.option(
+    "--recover",
+    is_flag=True,
+    help="Compress what is left of a cut or damaged sound file, and print how much that is.",
+)
 @options.effort
 @options.model
 @options.force
 @options.quiet
-def compress(
+def compress(  # noqa: PLR0913
     files: options.FileArguments,
     rate: options.RateOptions,
     raw_format: options.RawFormat | None,
     chunking: options.Chunking,
+    recover: bool,
     effort: int,
     model: str,
     force: bool,
@@ -82,5 +91,5 @@ def compress(
     from codec.presets import read_config
 
     rate.check(read_config(model))
-    job = CompressJob(rate, raw_format, chunking, effort, model, force)
+    job = CompressJob(rate, raw_format, chunking, recover, effort, model, force)
     run_job(job, files, ".lam", quiet)

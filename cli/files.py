@@ -63,12 +63,14 @@ def print_line(line: str) -> None:
         click.echo(line)
 
 
-def open_sound(name: str, raw_format: RawFormat | None) -> SampleReader:
-    """Open a sound to compress; raise AudioError if it is damaged or not supported."""
+def open_sound(name: str, raw_format: RawFormat | None, recover: bool = False) -> SampleReader:
+    """Open a sound to compress, with `recover` what is left of it; raise AudioError if it is not supported."""
     from codec.audio import AudioReader, RawReader
 
     source = resolve_input(name)
-    return AudioReader(source) if raw_format is None else RawReader(source, *raw_format)
+    if raw_format is None:
+        return AudioReader(source, recover)
+    return RawReader(source, *raw_format, recover=recover)
 
 
 class FileFacts(NamedTuple):

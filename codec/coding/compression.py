@@ -34,6 +34,7 @@ class CompressionReport(NamedTuple):
         num_samples: in each channel.
         bytes: size of the file.
         bitrate: bits per second of all channels together.
+        damage: how much is left of a damaged sound file that was recovered; empty if it is whole.
     """
 
     seconds: float
@@ -42,6 +43,7 @@ class CompressionReport(NamedTuple):
     num_samples: int
     bytes: int
     bitrate: float
+    damage: str = ""
 
 
 def compress(  # noqa: PLR0913
@@ -55,6 +57,7 @@ def compress(  # noqa: PLR0913
     effort: int = 2,
     frames_per_chunk: int | None = None,
     live: bool = False,
+    recover: bool = False,
     progress: Progress | None = None,
 ) -> CompressionReport:
     """Compress a sound file to a .lam file.
@@ -75,6 +78,8 @@ def compress(  # noqa: PLR0913
         live: write each chunk as soon as its samples are there, and no length in the header, so that a reader at
             the other end of a pipe waits for the next chunk only. Else several seconds are coded in one step,
             which is faster.
+        recover: compress what is left of a truncated or damaged sound file; the report's `damage` says how
+            much. An opened reader has an argument `recover` of its own.
         progress: called with the seconds of audio coded so far.
 
     Raises:
@@ -83,7 +88,7 @@ def compress(  # noqa: PLR0913
         PresetError: there is no such model, or it is damaged.
         CodecError: a file cannot be read or written.
     """
-    with _opened(source) as reader:
+    with _opened(source, recover) as reader:
         codec = load(model, effort) if isinstance(model, (str, os.PathLike)) else model
         if not hasattr(codec, "encode_step"):
             found = type(codec).__name__
@@ -133,15 +138,19 @@ def _block_size(reader: audio.SampleReader) -> int:
 def _report(reader: audio.SampleReader, size: int) -> CompressionReport:
     seconds = reader.position / reader.sample_rate
     bitrate = 8 * size / seconds if seconds else 0.0
-    return CompressionReport(seconds, reader.sample_rate, reader.channels, reader.position, size, bitrate)
+    return CompressionReport(
+        seconds, reader.sample_rate, reader.channels, reader.position, size, bitrate, reader.damage
+    )
 
 
 def _opened(
-    source: PathLike | BinaryIO | audio.SampleReader,
+    source: PathLike | BinaryIO | audio.SampleReader, recover: bool
 ) -> contextlib.AbstractContextManager[audio.SampleReader]:
     if isinstance(source, audio.SampleReader):
+        if recover:
+            raise ValueError("`recover` is for a path or a stream; give it to the reader instead")
         return contextlib.nullcontext(source)
     if not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read"):
         found = type(source).__name__
         raise ValueError(f"`source` must be a path, a binary stream or a reader, found {found}")
-    return audio.AudioReader(source)
+    return audio.AudioReader(source, recover)

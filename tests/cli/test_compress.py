@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from support.command_line import fails, refuses, works
+from support.command_line import fails, refuses, shell, works
 from support.sounds import tone
 
 
@@ -121,6 +122,44 @@ class TestInput:
     def test_a_truncated_sound_is_an_error(self, folder: Path, wav: Path, tiny_preset: Path) -> None:
         (folder / "cut.wav").write_bytes(wav.read_bytes()[:-1000])
         fails("compress", "-m", tiny_preset, folder / "cut.wav", folder / "cut.lam")
+        assert not (folder / "cut.lam").exists()
+
+    def test_what_is_left_of_a_truncated_sound_is_compressed_on_request(
+        self, folder: Path, wav: Path, tiny_preset: Path
+    ) -> None:
+        cut, lam = folder / "cut.wav", folder / "cut.lam"
+        cut.write_bytes(wav.read_bytes()[:-1000])
+        command = ("compress", "-m", tiny_preset)
+        assert fails(*command, cut, lam).endswith("; --recover compresses what is left\n")
+        length, rate = soundfile.info(wav).frames, soundfile.info(wav).samplerate
+        left = f"{(length - 250) / rate:.2f} s"
+        damage = f"the file is cut or damaged; {left} of {length / rate:.2f} s are left"
+        printed = works(*command, "--recover", cut, lam).stderr
+        assert printed.startswith(f"{cut}: {damage}\n{lam}: {left} in ")
+        soundfile.write(folder / "left.wav", soundfile.read(wav)[0][:-250], rate)
+        works(*command, folder / "left.wav", folder / "left.lam")
+        assert lam.read_bytes() == (folder / "left.lam").read_bytes()
+        piped = works(*command, "--recover", "-", "-", input=cut.read_bytes())
+        assert damage in piped.stderr
+        assert f"({length - 250} samples)" in works("info", "-", input=piped.stdout_bytes).stdout
+
+    def test_recovery_of_several_files_reports_each_damaged_one(
+        self, folder: Path, wav: Path, tiny_preset: Path
+    ) -> None:
+        (folder / "whole.wav").write_bytes(wav.read_bytes())
+        (folder / "cut.wav").write_bytes(wav.read_bytes()[:-1000])
+        files = " ".join(shlex.quote(str(folder / name)) for name in ("whole.wav", "cut.wav"))
+        options = f"-m {shlex.quote(str(tiny_preset))} --recover --output-dir {shlex.quote(str(folder))}"
+        result = shell(f"lamella compress {options} {files}")
+        assert result.returncode == 0
+        lines = result.stderr.decode().splitlines()
+        assert [line.count("cut.wav: the file is cut or damaged; ") for line in sorted(lines)] == [0, 1, 0]
+        assert (folder / "whole.lam").exists() and (folder / "cut.lam").exists()
+
+    def test_recovery_of_nothing_is_an_error(self, folder: Path, wav: Path, tiny_preset: Path) -> None:
+        (folder / "cut.wav").write_bytes(wav.read_bytes()[:44])
+        line = fails("compress", "-m", tiny_preset, "--recover", folder / "cut.wav", folder / "cut.lam")
+        assert line.endswith("nothing is left of it\n")
         assert not (folder / "cut.lam").exists()
 
     @pytest.mark.parametrize(("rate", "channels"), [(4000, 1), (384000, 1), (48000, 9)])

@@ -194,6 +194,22 @@ def test_progress_and_report(samples_as_codes: StreamingCodec) -> None:
     assert times == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_what_is_left_of_a_truncated_sound_is_compressed_and_reported(
+    samples_as_codes: StreamingCodec, wav: Path
+) -> None:
+    cut = wav.read_bytes()[:-1000]
+    length = soundfile.info(wav).frames
+    with pytest.raises(AudioError, match="--recover compresses what is left"):
+        compress(io.BytesIO(cut), io.BytesIO(), model=samples_as_codes)
+    for source in (io.BytesIO(cut), Pipe(cut, 1000)):
+        report = compress(cast(BinaryIO, source), io.BytesIO(), model=samples_as_codes, recover=True)
+        assert report.num_samples == length - 250
+        assert report.damage == "the file is cut or damaged; 1.49 s of 1.50 s are left"
+    assert compress(wav, io.BytesIO(), model=samples_as_codes, recover=True).damage == ""
+    with pytest.raises(ValueError, match="give it to the reader"):
+        compress(AudioReader(wav), io.BytesIO(), model=samples_as_codes, recover=True)
+
+
 def test_memory_does_not_grow_with_length(samples_as_codes: StreamingCodec, tmp_path: Path) -> None:
     def peak(seconds: int) -> int:
         path, lam = tmp_path / "a.wav", tmp_path / "a.lam"
