@@ -81,6 +81,7 @@ def training(codec: Codec) -> dict[str, np.ndarray]:
         num_codebooks,
         np.array([0, 9], np.int32),
         no_pitch,
+        np.zeros((BATCH, 0, 0), np.float32),
         np.ones((BATCH, FRAMES), np.float32),
     )
     stepper = new_stepper(stage)

@@ -172,7 +172,7 @@ class TestPreset:
         content = (copy / PRIOR).read_bytes()
         for damaged in (content[:-1], b"", content.replace(b"hidden1.shift", b"hidden9.shift")):
             (copy / PRIOR).write_bytes(damaged)
-            with pytest.raises(PresetError, match=r"prior\.safetensors cannot be (read|used)") as caught:
+            with pytest.raises(PresetError, match=r"prior\.safetensors") as caught:
                 load(copy)
             assert "\n" not in str(caught.value)
 

@@ -199,6 +199,7 @@ def test_the_adversarial_stage_follows_and_can_be_resumed(finished_run: Finished
     assert "is finished" in said[-1]
 
 
+@pytest.mark.slow
 def test_an_adversarial_stage_that_diverges_ends(finished_run: FinishedRun, tmp_path: Path) -> None:
     output, said = copy_of(finished_run.output, tmp_path / "model"), list[str]()
     diverging = with_adversarial_stage(40, learning_rate=1.0, discriminator_shares=(1.0, 1.0), head_start=1)

@@ -4,7 +4,6 @@
  * Messages are {id, method, params}; answers {id, result} or {id, error: {name, message}}; events {event, target, detail}.
  */
 
-import { DecoderStream } from "./decoder.js";
 import { EncoderStream } from "./encoder.js";
 import { BitstreamError, CodecError, NetworkError } from "./errors.js";
 import { wrongModel } from "./format.js";
@@ -102,14 +101,10 @@ export class Service {
     return { manifest, bitrates };
   }
 
-  /** Load the first model, and decode a frame: the first run of a graph takes longer than all later ones. */
+  /** Load the first model, ready to decode. */
   async onready() {
     const model = await this.models[0]();
-    const [graph] = await Promise.all([model.decoder(), model.prior()]);
-    const { manifest } = model;
-    const codebooks = manifest.num_codebooks;
-    const frame = { codes: new Int32Array(codebooks), chunkFrames: 1, codebooks, start: 0, frames: 1 };
-    await new DecoderStream(graph, manifest, 1, 0).decode([frame]);
+    await Promise.all([model.decoder(), model.prior()]);
   }
 
   /** @param {{file: number}} params */
