@@ -49,6 +49,7 @@ def serve(
                 webbrowser.open(server.url)
             with contextlib.suppress(KeyboardInterrupt):  # the usual end
                 server.serve_forever()
+            stopping.ignore()  # a second Ctrl-C would interrupt the removal of the page
 
 
 def _listening(page: Path, folder: Path | None, port: int) -> Server:
