@@ -16,6 +16,7 @@ from cli import stopping
 from cli.errors import one_line
 from cli.options import FileArguments
 from codec.files import mark_unfinished, remove_marked, remove_unfinished
+from codec.stop_signals import signals_held
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -66,7 +67,7 @@ def _run_in_processes(job: Job, pairs: list[tuple[str, str]]) -> Iterator[Outcom
     from multiprocessing import resource_tracker
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    resource_tracker.ensure_running()  # its start ends what `stopping.blocked` does
+    resource_tracker.ensure_running()  # its start ends what `signals_held` does
     workers = _Workers(job)
     with stopping.before_end(workers.kill), contextlib.closing(workers):
         yield from workers.run(pairs, min(cores, len(pairs)))
@@ -116,7 +117,7 @@ class _Workers:
         self._workers.clear()
 
     def _start(self, pair: tuple[str, str]) -> None:
-        with stopping.blocked():
+        with signals_held():
             self._workers.append(_Worker(self._job))
         self._workers[-1].send(pair)
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeAlias
 
+from codec.stop_signals import STOP_SIGNALS
+
 Handler: TypeAlias = Callable[[int, "FrameType | None"], object]
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 PARENT_DIED = getattr(signal, "SIGUSR1", signal.SIGTERM)
 
 _actions: list[Callable[[], object]] = []  # before the end
@@ -79,19 +78,6 @@ def handlers_restored() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def blocked() -> Iterator[None]:
-    """Let stop signals wait until the body has ended; a process that it starts never gets them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

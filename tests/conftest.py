@@ -25,6 +25,7 @@ pytest.register_assert_rewrite(
 if TYPE_CHECKING:
     from support.short_runs import FinishedRun
 
+    from codec import architecture
     from codec.config import CodecConfig
     from codec.network.codec import Codec
     from codec.runtime.codec import NumpyCodec
@@ -91,3 +92,26 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     from support.short_runs import run_to_the_end
 
     return run_to_the_end(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a block to the description of the encoder, and one to that of the decoder."""
+    from codec import architecture
+
+    encoder_layers, decoder_layers = architecture.encoder_layers, architecture.decoder_layers
+
+    def longer_encoder(config: CodecConfig) -> architecture.EncoderLayers:
+        layers = encoder_layers(config)
+        *others, norm, output = layers.network
+        block = architecture.Block("added", config.encoder_width, 2 * config.encoder_width, kernel_size=5)
+        return layers._replace(network=(*others, block, norm, output))
+
+    def longer_decoder(config: CodecConfig) -> architecture.DecoderLayers:
+        layers = decoder_layers(config)
+        first, *others = layers.coarse
+        block = architecture.Block("added", config.decoder_width, config.decoder_width)
+        return layers._replace(coarse=(first, block, *others))
+
+    monkeypatch.setattr(architecture, "encoder_layers", longer_encoder)
+    monkeypatch.setattr(architecture, "decoder_layers", longer_decoder)

@@ -1,31 +1,13 @@
-"""Call a C library that calls back into Python, with signals held back and nothing on standard error."""
+"""Call a C library with nothing on standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 from collections.abc import Iterator
 
 STANDARD_ERROR = 2
-HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold back the signals that end a run, for some milliseconds.
-
-    Their handlers raise exceptions, and one that is raised in a function called by C code is lost.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class SilentStandardError:

@@ -18,11 +18,12 @@ import numpy as np
 import soundfile
 
 from codec.audio.blocks import DamagedSound, truncated
-from codec.audio.native import SilentStandardError, signals_held
+from codec.audio.native import SilentStandardError
 from codec.audio.parts import Part, PartFile
 from codec.audio.wav import MAX_DATA, to_integers
 from codec.errors import AudioError
 from codec.files import PathLike, replacing
+from codec.stop_signals import signals_held  # a handler's exception in a callback would be lost in C code
 
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
 SIZED = ("WAV", "WAVEX", "AIFF", "AU")  # containers with sizes of 32 bits

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Self
 
+from codec.stop_signals import STOP_SIGNALS
+
 
 class Interrupts:
     """Defers KeyboardInterrupt where the program asks for it.
@@ -32,9 +34,8 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-            candidates = [getattr(signal, name) for name in names if hasattr(signal, name)]
-            self.signals = [n for n in candidates if signal.getsignal(n) is signal.default_int_handler]
+            handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+            self.signals = [n for n, handler in handlers.items() if handler is signal.default_int_handler]
         for number in self.signals:
             signal.signal(number, self._handle)
         return self

@@ -20,7 +20,6 @@ from support.models import random_codec
 from support.onnx_export import OnnxExport
 from support.sounds import speech
 
-from codec import architecture
 from codec.config import CodecConfig
 from codec.errors import CodecError
 from codec.export import export_onnx
@@ -200,25 +199,8 @@ def test_weights_of_less_bits_make_smaller_files(
         export_onnx(small_preset, tmp_path / "int4", weights="int4")
 
 
-def test_a_block_added_to_the_description_is_exported(
-    tiny_config: CodecConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoder_layers, decoder_layers = architecture.encoder_layers, architecture.decoder_layers
-
-    def longer_encoder(config: CodecConfig) -> architecture.EncoderLayers:
-        layers = encoder_layers(config)
-        *others, norm, output = layers.network
-        block = architecture.Block("added", config.encoder_width, 2 * config.encoder_width, kernel_size=5)
-        return layers._replace(network=(*others, block, norm, output))
-
-    def longer_decoder(config: CodecConfig) -> architecture.DecoderLayers:
-        layers = decoder_layers(config)
-        first, *others = layers.coarse
-        block = architecture.Block("added", config.decoder_width, config.decoder_width)
-        return layers._replace(coarse=(first, block, *others))
-
-    monkeypatch.setattr(architecture, "encoder_layers", longer_encoder)
-    monkeypatch.setattr(architecture, "decoder_layers", longer_decoder)
+@pytest.mark.usefixtures("more_blocks")
+def test_a_block_added_to_the_description_is_exported(tiny_config: CodecConfig, tmp_path: Path) -> None:
     save_preset(random_codec(tiny_config), tmp_path / "longer", "# Longer: for tests, untrained\n")
     export_onnx(tmp_path / "longer", tmp_path / "model")
     export, codec = OnnxExport(tmp_path / "model"), load(tmp_path / "longer", effort=0)

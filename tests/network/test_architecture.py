@@ -16,27 +16,6 @@ from codec.network import Codec
 from codec.network.weights import named_weights, shipped_weights
 
 
-@pytest.fixture
-def more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add a block to the description of the encoder, and one to that of the decoder."""
-    encoder_layers, decoder_layers = architecture.encoder_layers, architecture.decoder_layers
-
-    def longer_encoder(config: CodecConfig) -> architecture.EncoderLayers:
-        layers = encoder_layers(config)
-        *others, norm, output = layers.network
-        block = architecture.Block("added", config.encoder_width, 2 * config.encoder_width, kernel_size=5)
-        return layers._replace(network=(*others, block, norm, output))
-
-    def longer_decoder(config: CodecConfig) -> architecture.DecoderLayers:
-        layers = decoder_layers(config)
-        first, *others = layers.coarse
-        block = architecture.Block("added", config.decoder_width, config.decoder_width)
-        return layers._replace(coarse=(first, block, *others))
-
-    monkeypatch.setattr(architecture, "encoder_layers", longer_encoder)
-    monkeypatch.setattr(architecture, "decoder_layers", longer_decoder)
-
-
 def started(config: CodecConfig) -> Codec:
     """A model with random codewords."""
     keras.utils.set_random_seed(7)
