@@ -67,6 +67,11 @@ MAX_JSON = 2**16  # characters
 EXCITATION_PERIOD = 256
 
 
+def is_whole(value: object) -> bool:
+    """Return True for a whole number of Python or numpy; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 @dataclasses.dataclass(frozen=True)
 class CodecConfig:
     """Sizes of the network; the defaults are the preset `lamella-48k`.
@@ -246,8 +251,7 @@ class CodecConfig:
         if bitrate is not None and num_codebooks is not None:
             raise ValueError("give `bitrate` or `num_codebooks`, not both")
         if num_codebooks is not None:
-            whole = isinstance(num_codebooks, numbers.Integral) and not isinstance(num_codebooks, bool)
-            if not whole or not 1 <= num_codebooks <= self.num_codebooks:
+            if not is_whole(num_codebooks) or not 1 <= num_codebooks <= self.num_codebooks:
                 raise ValueError(
                     f"`num_codebooks` must be 1 to {self.num_codebooks}, found {num_codebooks!r}"
                 )

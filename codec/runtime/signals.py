@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codec.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Resampler, SecondsResampler
 from codec.audio.blocks import LARGEST_SAMPLE
+from codec.config import is_whole
 from codec.dsp import to_left_and_right, to_mid_and_side
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def step_seconds(model: StreamingCodec, channels: int) -> int:
 
 def check_whole(name: str, value: int, least: int, most: int) -> None:
     """Raise ValueError unless an argument is a whole number from `least` to `most`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not least <= value <= most:
+    if not is_whole(value) or not least <= value <= most:
         raise ValueError(f"`{name}` must be a whole number from {least} to {most}, found {value!r}")
 
 
